@@ -1,0 +1,418 @@
+// Package github is the adapter for GitHub: github.com, GitHub Enterprise
+// Server and GitHub Enterprise Cloud with data residency. They are one to it
+// and differ by the forge.Host alone.
+//
+// A classic token tells its scopes, so what it lacks is known at once. A
+// fine-grained token tells nothing; what it lacks shows in the first call that
+// is refused, and the error then says it.
+package github
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/google/go-github/v84/github"
+
+	"github.com/corbel-build/corbel/api"
+	"github.com/corbel-build/corbel/internal/forge"
+)
+
+// A Forge speaks GitHub's REST API. It implements forge.Forge.
+type Forge struct{ transport http.RoundTripper }
+
+// New returns a Forge over transport, which should be forge.Transport's.
+func New(transport http.RoundTripper) *Forge { return &Forge{transport} }
+
+const (
+	userAgent = "corbel"
+	// maxDescription is in characters.
+	// Source: GitHub refuses longer ones with 422 "description is too long".
+	maxDescription = 140
+	// pause is how long to wait after a limit that names no time.
+	// Source: GitHub, "Rate limits for the REST API": at least one minute.
+	pause = time.Minute
+	// maxText bounds what is repeated of a provider's message, in characters.
+	maxText = 200
+)
+
+// asked are the scopes that the user guide asks for, in its order.
+// Source: user guide, "Access token prerequisites".
+var asked = []struct{ scope, purpose string }{
+	{"repo", "clone private repositories and find their branches, tags and pull requests"},
+	{"repo:status", "show the result of a build on its commit"},
+	{"admin:repo_hook", "make and remove webhooks"},
+}
+
+// implied are the scopes that come with one. That repo is enough for hooks is
+// the guide's word; GitHub's hook operations accept it too.
+// Source: GitHub, "Scopes for OAuth apps".
+var implied = map[string][]string{
+	"repo": {"repo:status", "repo_deployment", "public_repo", "repo:invite", "security_events", "admin:repo_hook"},
+}
+
+// CheckCredential implements forge.Forge with GET /user.
+func (f *Forge) CheckCredential(ctx context.Context, host forge.Host, token api.Secret) (forge.Check, error) {
+	if strings.ContainsFunc(token.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return forge.Check{}, &forge.Error{Kind: forge.ErrRefused, Host: host.Name, Text: "this is not a token: it contains a space, a line break or another character that tokens do not have. Copy it again"}
+	}
+	c, err := f.client(host, token)
+	if err != nil {
+		return forge.Check{}, err
+	}
+	user, res, err := c.Users.Get(ctx, "")
+	kind := kindOf(token)
+	if err != nil {
+		if p := answerOf(err, res); p != nil && p.status == http.StatusForbidden && strings.HasPrefix(p.message, "Resource not accessible by integration") {
+			// A token of an installation is good and has no user.
+			return forge.Check{Kind: forge.App, Remaining: remaining(res)}, nil
+		}
+		return forge.Check{}, checkError(host, token, err, res)
+	}
+	if user.GetLogin() == "" {
+		return forge.Check{}, unreachable(host, "the answer is not one of GitHub's API; is "+host.API+" the right address?", nil)
+	}
+	check := forge.Check{Login: user.GetLogin(), Kind: kind, Expires: res.TokenExpiration.Time, Remaining: remaining(res)}
+	if !check.Expires.IsZero() {
+		check.Expires = check.Expires.UTC()
+	}
+	if told := res.Header.Values("X-OAuth-Scopes"); told != nil {
+		check.Scopes = scopes(told)
+		if check.Kind == "" {
+			check.Kind = forge.Classic // of the time before prefixes, or a server's
+		}
+		check.Missing, check.Purpose = missing(check.Scopes)
+	}
+	return check, nil
+}
+
+// kindOf tells by the prefix.
+// Source: GitHub, "About authentication to GitHub", token formats.
+func kindOf(token api.Secret) forge.Kind {
+	for prefix, kind := range map[string]forge.Kind{
+		"ghp_": forge.Classic, "github_pat_": forge.FineGrained, "gho_": forge.OAuth, "ghu_": forge.App, "ghs_": forge.App,
+	} {
+		if strings.HasPrefix(token.Reveal(), prefix) {
+			return kind
+		}
+	}
+	return ""
+}
+
+// scopes reads the lists of X-OAuth-Scopes. No scope is an empty list.
+func scopes(headers []string) []string {
+	list := []string{}
+	for _, h := range headers {
+		for s := range strings.SplitSeq(h, ",") {
+			if s = strings.TrimSpace(s); s != "" {
+				list = append(list, s)
+			}
+		}
+	}
+	return list
+}
+
+// missing compares with what the guide asks for.
+func missing(granted []string) (list []string, purpose map[string]string) {
+	have := slices.Clone(granted)
+	for _, s := range granted {
+		have = append(have, implied[s]...)
+	}
+	for _, a := range asked {
+		if !slices.Contains(have, a.scope) {
+			if purpose == nil {
+				purpose = map[string]string{}
+			}
+			list, purpose[a.scope] = append(list, a.scope), a.purpose
+		}
+	}
+	return list, purpose
+}
+
+func remaining(res *github.Response) int {
+	if res == nil || res.Header.Get("X-RateLimit-Remaining") == "" {
+		return -1
+	}
+	return res.Rate.Remaining
+}
+
+// SetStatus implements forge.Forge with POST /repos/O/R/statuses/SHA.
+func (f *Forge) SetStatus(ctx context.Context, host forge.Host, token api.Secret, repo string, s forge.Status) error {
+	wrong := func(format string, args ...any) error {
+		return &forge.Error{Host: host.Name, Text: "set commit status: " + fmt.Sprintf(format, args...)}
+	}
+	owner, name, ok := strings.Cut(repo, "/")
+	if !ok || owner == "" || name == "" || strings.ContainsAny(name, "/?#%") || strings.ContainsAny(owner, "?#%") {
+		return wrong("repository %q is not owner/name", repo)
+	}
+	if !isCommit(s.SHA) {
+		return wrong("%q is not the id of a commit", s.SHA)
+	}
+	if !slices.Contains([]string{forge.Pending, forge.Success, forge.Failure, forge.Fault}, s.State) {
+		return wrong("there is no state %q", s.State)
+	}
+	c, err := f.client(host, token)
+	if err != nil {
+		return err
+	}
+	in := github.RepoStatus{State: &s.State, Context: &s.Context}
+	if d := cut(s.Description, maxDescription); d != "" {
+		in.Description = &d
+	}
+	if s.TargetURL != "" {
+		in.TargetURL = &s.TargetURL
+	}
+	if _, res, err := c.Repositories.CreateStatus(ctx, owner, name, s.SHA, in); err != nil {
+		return statusError(host, token, repo, err, res)
+	}
+	return nil
+}
+
+// isCommit reports whether s is a full SHA-1 or SHA-256.
+func isCommit(s string) bool {
+	return (len(s) == 40 || len(s) == 64) && strings.Trim(s, "0123456789abcdefABCDEF") == ""
+}
+
+// cut shortens s to n characters, the last of which then is an ellipsis.
+func cut(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
+}
+
+// client makes a client for one call. The library's own memory of rate limits
+// would mix up tokens, so it is off; it is an allocation, the connections are
+// the transport's.
+func (f *Forge) client(host forge.Host, token api.Secret) (*github.Client, error) {
+	base, err := url.Parse(host.API + "/")
+	if err != nil || host.API == "" {
+		return nil, &forge.Error{Host: host.Name, Text: "no address of an API is known for it; list the host with -host"}
+	}
+	h := forge.Client(f.transport, host)
+	h.Transport = bearer{token, h.Transport}
+	c := github.NewClient(h)
+	c.BaseURL, c.UserAgent, c.DisableRateLimitCheck = base, userAgent, true
+	return c, nil
+}
+
+// bearer adds the token. It is above what keeps the client to its host.
+type bearer struct {
+	token api.Secret
+	next  http.RoundTripper
+}
+
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+b.token.Reveal())
+	return b.next.RoundTrip(r)
+}
+
+// An answer is a refusal that GitHub put into words.
+type answer struct {
+	status  int
+	message string
+	detail  []string
+	header  http.Header
+}
+
+// answerOf finds the answer in an error of the library, nil if there was none.
+func answerOf(err error, res *github.Response) *answer {
+	if res == nil || res.Response == nil || res.StatusCode < 300 {
+		return nil
+	}
+	var broken *url.Error
+	if errors.As(err, &broken) {
+		return nil // such as a redirect that was not followed
+	}
+	a := &answer{status: res.StatusCode, header: res.Header}
+	var plain *github.ErrorResponse
+	var factor *github.TwoFactorAuthError
+	var rate *github.RateLimitError
+	var abuse *github.AbuseRateLimitError
+	switch {
+	case errors.As(err, &factor):
+		a.message = factor.Message
+	case errors.As(err, &plain):
+		a.message = plain.Message
+		for _, e := range plain.Errors {
+			if e.Message != "" {
+				a.detail = append(a.detail, e.Message)
+			} else {
+				a.detail = append(a.detail, strings.TrimSpace(e.Field+" "+e.Code))
+			}
+		}
+	case errors.As(err, &rate):
+		a.message = rate.Message
+	case errors.As(err, &abuse):
+		a.message = abuse.Message
+	}
+	return a
+}
+
+// limit says whether GitHub only wants to be asked later, and when.
+// Source: GitHub, "Rate limits for the REST API" and "Authenticating to the
+// REST API" (too many attempts with bad tokens).
+func (a *answer) limit() (time.Duration, bool) {
+	message := strings.ToLower(a.message)
+	named := strings.Contains(message, "rate limit") || strings.Contains(message, "login attempts") || strings.Contains(message, "abuse")
+	none := a.header.Get("X-RateLimit-Remaining") == "0"
+	after := a.header.Get("Retry-After")
+	switch {
+	case a.status == http.StatusTooManyRequests:
+	case a.status == http.StatusForbidden && (named || none || after != ""):
+	case a.status == http.StatusServiceUnavailable && after != "":
+	default:
+		return 0, false
+	}
+	if s, err := strconv.Atoi(after); err == nil && s >= 0 {
+		return time.Duration(s) * time.Second, true
+	}
+	if at, err := http.ParseTime(after); err == nil {
+		return max(time.Until(at), time.Second), true
+	}
+	if reset, err := strconv.ParseInt(a.header.Get("X-RateLimit-Reset"), 10, 64); err == nil && none {
+		return max(time.Until(time.Unix(reset, 0)), 0) + time.Second, true
+	}
+	return pause, true
+}
+
+// text is GitHub's message, made fit to be shown.
+func (a *answer) text(token api.Secret) string {
+	text := a.message
+	if len(a.detail) > 0 {
+		text += " (" + strings.Join(a.detail, "; ") + ")"
+	}
+	if text == "" {
+		text = "HTTP status " + strconv.Itoa(a.status)
+	}
+	return clean(text, token)
+}
+
+// clean takes control characters and the token out of another's text.
+func clean(text string, token api.Secret) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == unicode.ReplacementChar {
+			return ' '
+		}
+		return r
+	}, text)
+	if token != "" {
+		text = strings.ReplaceAll(text, token.Reveal(), "***")
+	}
+	return cut(text, maxText)
+}
+
+func unreachable(host forge.Host, text string, cause error) *forge.Error {
+	return &forge.Error{Kind: forge.ErrUnreachable, Host: host.Name, Text: text, Again: forge.Again{Worthwhile: true}, Cause: cause}
+}
+
+// noAnswer is the error of a call that GitHub did not answer, or not as GitHub.
+func noAnswer(host forge.Host, token api.Secret, err error) *forge.Error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err // without the address
+	}
+	e := unreachable(host, "no answer: "+clean(err.Error(), token), err)
+	if errors.Is(err, context.DeadlineExceeded) {
+		e.Text = "no answer in time"
+	}
+	e.Worthwhile = !errors.Is(err, forge.ErrRedirect) && !errors.Is(err, context.Canceled)
+	return e
+}
+
+// trouble is the error of an answer that says nothing about the token: a
+// limit or a fault of the server. It is nil for others.
+func trouble(host forge.Host, token api.Secret, a *answer) *forge.Error {
+	if after, ok := a.limit(); ok {
+		e := unreachable(host, "asked to wait: "+a.text(token), nil)
+		e.After = after
+		return e
+	}
+	if a.status >= 500 || a.status == http.StatusRequestTimeout {
+		return unreachable(host, "the server has a problem: "+a.text(token), nil)
+	}
+	return nil
+}
+
+// checkError is what an error of GET /user says about the token.
+func checkError(host forge.Host, token api.Secret, err error, res *github.Response) error {
+	a := answerOf(err, res)
+	if a == nil {
+		return noAnswer(host, token, err)
+	}
+	if e := trouble(host, token, a); e != nil {
+		return e
+	}
+	refused := &forge.Error{Kind: forge.ErrRefused, Host: host.Name}
+	switch {
+	case a.status == http.StatusUnauthorized:
+		refused.Text = "the token is refused: " + a.text(token) + ". It is mistyped, revoked or expired"
+		if end := res.TokenExpiration.Time; !end.IsZero() && end.Before(time.Now()) {
+			refused.Text = "the token is refused: it expired on " + end.UTC().Format(time.DateOnly)
+		}
+	case a.status == http.StatusForbidden && singleSignOn(a):
+		refused.Text = "the token is refused: " + signOnHint(host)
+	case a.status == http.StatusForbidden:
+		refused.Text = "the token is refused: " + a.text(token)
+	default:
+		return unreachable(host, "the answer is not one of GitHub's API ("+a.text(token)+"); is "+host.API+" the right address?", nil)
+	}
+	return refused
+}
+
+// singleSignOn reports whether an organization wants the token authorized.
+func singleSignOn(a *answer) bool {
+	return strings.HasPrefix(a.header.Get("X-GitHub-SSO"), "required")
+}
+
+func signOnHint(host forge.Host) string {
+	return "the organization requires it to be authorized for single sign-on; do that at https://" + host.Name + "/settings/tokens"
+}
+
+// statusError is what an error of a status says, and whether to try again.
+func statusError(host forge.Host, token api.Secret, repo string, err error, res *github.Response) error {
+	a := answerOf(err, res)
+	if a == nil {
+		e := noAnswer(host, token, err)
+		if errors.Is(err, forge.ErrRedirect) {
+			e.Text += "; if " + repo + " was renamed, correct the project's source location"
+		}
+		return e
+	}
+	if e := trouble(host, token, a); e != nil {
+		return e
+	}
+	e := &forge.Error{Host: host.Name}
+	switch a.status {
+	case http.StatusUnauthorized:
+		e.Kind, e.Text = forge.ErrRefused, "the token is refused: "+a.text(token)+". Import a new one"
+	case http.StatusForbidden, http.StatusNotFound:
+		e.Text = "set commit status of " + repo + ": " + a.text(token) + ". " + a.need()
+		if singleSignOn(a) {
+			e.Text = "set commit status of " + repo + ": " + signOnHint(host)
+		}
+	default:
+		e.Text = "set commit status of " + repo + ": " + a.text(token)
+	}
+	return e
+}
+
+// need says what the token would have to have. GitHub answers 404 where the
+// token may not know that the repository exists.
+func (a *answer) need() string {
+	switch granted := a.header.Values("X-OAuth-Scopes"); {
+	case granted == nil:
+		return "The token needs access to the repository and its permission Commit statuses: write"
+	case !slices.ContainsFunc(scopes(granted), func(s string) bool { return s == "repo" || s == "repo:status" }):
+		return "The token lacks the scope repo:status, which is part of repo"
+	}
+	return "The token's user cannot write to the repository, or it does not exist"
+}

@@ -1,0 +1,178 @@
+package forge
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/corbel-build/corbel/api"
+)
+
+// A Host is one installation of a source provider.
+type Host struct {
+	// Name is how source locations call it: a host name in lower case, with
+	// the port if that is not the scheme's own.
+	Name       string
+	ServerType api.ServerType
+	// Git and API are the addresses of its repositories and its REST API,
+	// without a slash at the end, such as https://ghe.example.com and
+	// https://ghe.example.com/api/v3.
+	Git, API string
+
+	scheme string         // of source locations
+	listed bool           // by the operator, who may mean a private address
+	roots  *x509.CertPool // who signs its certificates; nil is the system's
+	ca     string         // file of roots
+}
+
+// known are the hosts that need no configuration.
+var known = []Host{
+	{Name: "github.com", ServerType: api.ServerTypeGITHUB, Git: "https://github.com", API: "https://api.github.com", scheme: "https"},
+	{Name: "bitbucket.org", ServerType: api.ServerTypeBITBUCKET, Git: "https://bitbucket.org", API: "https://api.bitbucket.org/2.0", scheme: "https"},
+	{Name: "gitlab.com", ServerType: api.ServerTypeGITLAB, Git: "https://gitlab.com", API: "https://gitlab.com/api/v4", scheme: "https"},
+}
+
+// apiPath is where an installation of one's own has the API.
+// Source: the providers' REST documentation.
+var apiPath = map[api.ServerType]string{
+	api.ServerTypeGITHUB:              "/api/v3",
+	api.ServerTypeGITHUB_ENTERPRISE:   "/api/v3",
+	api.ServerTypeBITBUCKET:           "/2.0",
+	api.ServerTypeGITLAB:              "/api/v4",
+	api.ServerTypeGITLAB_SELF_MANAGED: "/api/v4",
+}
+
+// Hosts are the hosts that tokens may be sent to. It does not change.
+type Hosts struct{ list []Host }
+
+// NewHosts returns the known hosts and those of entries. An entry is one of
+//
+//	GITHUB_ENTERPRISE=https://ghe.example.com
+//	GITLAB_SELF_MANAGED=https://git.example.com:8443 ca=/etc/corbel/ca.pem
+//	github.com=http://127.0.0.1:3000
+//
+// The first two list a host, the second with a file of the authorities, in
+// PEM, that alone may sign its certificate. The last sends everything for a
+// known host to another address, which has the API at the path of a
+// self-managed installation (/api/v3 for GitHub); source locations keep saying
+// https://github.com. An address with http must be of the loopback interface.
+//
+// A listed host may have a private address; other hosts may not. So
+// github.com=https://github.com is for a network that has its own route there.
+func NewHosts(entries []string) (*Hosts, error) {
+	h := &Hosts{list: slices.Clone(known)}
+	var problems []error
+	for _, entry := range entries {
+		if err := h.add(entry); err != nil {
+			problems = append(problems, fmt.Errorf("host %q: %w", entry, err))
+		}
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+func (h *Hosts) add(entry string) error {
+	key, value, ok := strings.Cut(entry, "=")
+	fields := strings.Fields(value)
+	if !ok || len(fields) == 0 || len(fields) > 2 {
+		return errors.New("want SERVER_TYPE=URL, such as GITHUB_ENTERPRISE=https://ghe.example.com")
+	}
+	scheme, name, err := base(fields[0])
+	if err != nil {
+		return err
+	}
+	address := scheme + "://" + name
+	host := Host{Name: name, Git: address, scheme: scheme, listed: true}
+	if len(fields) == 2 {
+		if host.ca, ok = strings.CutPrefix(fields[1], "ca="); !ok || scheme != "https" {
+			return errors.New("only ca=FILE may follow an https address")
+		}
+		pem, err := os.ReadFile(host.ca)
+		if err != nil {
+			return fmt.Errorf("read authorities: %w", err)
+		}
+		host.roots = x509.NewCertPool()
+		if !host.roots.AppendCertsFromPEM(pem) {
+			return fmt.Errorf("%s has no certificate in PEM", host.ca)
+		}
+	}
+
+	i := slices.IndexFunc(known, func(k Host) bool { return k.Name == strings.ToLower(key) })
+	switch t := api.ServerType(key); {
+	case i >= 0:
+		host.Name, host.ServerType, host.scheme = known[i].Name, known[i].ServerType, known[i].scheme
+		host.API = address + apiPath[host.ServerType]
+		if address == known[i].Git {
+			host.API = known[i].API
+		}
+	case t == api.ServerTypeGITHUB_ENTERPRISE || t == api.ServerTypeGITLAB_SELF_MANAGED:
+		if slices.ContainsFunc(known, func(k Host) bool { return k.Git == address || strings.HasPrefix(k.API, address) }) {
+			return fmt.Errorf("%s is known and needs no entry", name)
+		}
+		host.ServerType = t
+		host.API = address + apiPath[t]
+		if t == api.ServerTypeGITHUB_ENTERPRISE && strings.HasSuffix(name, ".ghe.com") {
+			// Enterprise Cloud with data residency.
+			// Source: GitHub's documentation, "Network details for GHE.com".
+			host.API = "https://api." + name
+		}
+	default:
+		return errors.New("want GITHUB_ENTERPRISE or GITLAB_SELF_MANAGED, or github.com, bitbucket.org or gitlab.com, before the equals sign")
+	}
+	for _, other := range h.list {
+		if other.listed && other.Name == host.Name && other.ServerType == host.ServerType {
+			return fmt.Errorf("%s is listed twice", host.Name)
+		}
+		if other.listed && other.Git == host.Git && other.ca != host.ca {
+			return fmt.Errorf("%s is listed with two files of authorities", name)
+		}
+	}
+	if i >= 0 {
+		h.list[i] = host
+	} else {
+		h.list = append(h.list, host)
+	}
+	return nil
+}
+
+// base checks the address of a host that the operator lists.
+func base(address string) (scheme, name string, err error) {
+	u, err := url.Parse(strings.TrimSuffix(address, "/"))
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		return "", "", errors.New("want an address like https://ghe.example.com")
+	case u.User != nil || u.Path != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return "", "", errors.New("the address may have a scheme, a host and a port, and nothing else")
+	}
+	if name, err = hostName(u); err != nil {
+		return "", "", err
+	}
+	if u.Scheme == "http" && !loopback(strings.ToLower(u.Hostname())) {
+		return "", "", errors.New("http is for addresses of the loopback interface, since tokens would cross the network in plain text; use https")
+	}
+	return u.Scheme, name, nil
+}
+
+func loopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
+}
+
+// For returns the hosts that a credential of the server type is for, in the
+// order in which they were listed.
+func (h *Hosts) For(t api.ServerType) []Host {
+	var list []Host
+	for _, host := range h.list {
+		if host.ServerType == t {
+			list = append(list, host)
+		}
+	}
+	return list
+}
