@@ -1,0 +1,228 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/corbel-build/corbel/api"
+	"github.com/corbel-build/corbel/internal/access"
+	"github.com/corbel-build/corbel/internal/arn"
+	"github.com/corbel-build/corbel/internal/credential"
+	"github.com/corbel-build/corbel/internal/forge"
+	"github.com/corbel-build/corbel/internal/store"
+)
+
+// checkTime bounds how long an import waits for the provider's opinion.
+const checkTime = 3 * time.Second
+
+// authTypes is which ways of authentication each server type accepts at an
+// import. OAUTH belongs to the console. The personal access tokens of the two
+// GitLab types and BASIC_AUTH's absence for GitHub are in docs/divergences.md.
+var authTypes = map[api.ServerType][]api.AuthType{
+	api.ServerTypeGITHUB:              {api.AuthTypePERSONAL_ACCESS_TOKEN, api.AuthTypeCODECONNECTIONS, api.AuthTypeSECRETS_MANAGER},
+	api.ServerTypeGITHUB_ENTERPRISE:   {api.AuthTypePERSONAL_ACCESS_TOKEN, api.AuthTypeCODECONNECTIONS, api.AuthTypeSECRETS_MANAGER},
+	api.ServerTypeBITBUCKET:           {api.AuthTypeBASIC_AUTH, api.AuthTypePERSONAL_ACCESS_TOKEN, api.AuthTypeCODECONNECTIONS, api.AuthTypeSECRETS_MANAGER},
+	api.ServerTypeGITLAB:              {api.AuthTypePERSONAL_ACCESS_TOKEN, api.AuthTypeCODECONNECTIONS, api.AuthTypeSECRETS_MANAGER},
+	api.ServerTypeGITLAB_SELF_MANAGED: {api.AuthTypePERSONAL_ACCESS_TOKEN, api.AuthTypeCODECONNECTIONS, api.AuthTypeSECRETS_MANAGER},
+}
+
+// checkImport applies the rules that cross the fields of an import.
+func checkImport(in *api.ImportSourceCredentialsInput) error {
+	if in.AuthType == api.AuthTypeOAUTH {
+		return api.InvalidInputException("Auth type OAUTH cannot be imported through the API. Connect to %s with OAuth in the console, or import a token with PERSONAL_ACCESS_TOKEN", in.ServerType)
+	}
+	allowed := false
+	for _, a := range authTypes[in.ServerType] {
+		allowed = allowed || a == in.AuthType
+	}
+	if !allowed {
+		names := make([]string, 0, 4)
+		for _, a := range authTypes[in.ServerType] {
+			names = append(names, string(a))
+		}
+		return api.InvalidInputException("Auth type %s is not valid for server type %s. Valid auth types are %s", in.AuthType, in.ServerType, strings.Join(names, ", "))
+	}
+	token := in.Token.Reveal()
+	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return api.InvalidInputException("The token contains white space or control characters. Check how it was copied")
+	}
+	switch in.AuthType {
+	case api.AuthTypeBASIC_AUTH:
+		if in.Username == nil {
+			return api.InvalidInputException("Username is required when auth type is BASIC_AUTH")
+		}
+		if strings.ContainsFunc(*in.Username, func(r rune) bool { return r < ' ' || r == ':' || r == 0x7f }) {
+			return api.InvalidInputException("Username must not contain colons or control characters")
+		}
+	case api.AuthTypeCODECONNECTIONS:
+		if a, err := arn.Parse(token); err != nil || a.Service != "codeconnections" && a.Service != "codestar-connections" {
+			return api.InvalidInputException("For auth type CODECONNECTIONS the token must be the ARN of a connection")
+		}
+	case api.AuthTypeSECRETS_MANAGER:
+		if a, err := arn.Parse(token); err != nil || a.Service != "secretsmanager" {
+			return api.InvalidInputException("For auth type SECRETS_MANAGER the token must be the ARN of a secret")
+		}
+	}
+	return nil
+}
+
+// ImportSourceCredentials stores the token of a source provider, sealed. A
+// stored one is replaced, or with shouldOverwrite false left as it is and
+// ResourceAlreadyExistsException returned.
+// Source: user guide, "Using access tokens with your source provider".
+func (s *Service) ImportSourceCredentials(ctx context.Context, in *api.ImportSourceCredentialsInput) (*api.ImportSourceCredentialsOutput, error) {
+	if err := checkImport(in); err != nil {
+		return nil, err
+	}
+	p := access.From(ctx)
+	c := store.Credential{
+		Scope:      p.Scope,
+		ServerType: in.ServerType,
+		AuthType:   in.AuthType,
+		ARN:        resource(p.Scope, "token", strings.ToLower(string(in.ServerType))),
+	}
+	overwrite := in.ShouldOverwrite == nil || *in.ShouldOverwrite
+	if !overwrite { // do not trouble the provider for nothing
+		if _, err := s.Store.Credential(ctx, c.Scope, c.ServerType); err == nil {
+			return nil, exists(c.ServerType)
+		} else if !absent(err) {
+			return nil, fmt.Errorf("read credential %s: %w", c.ARN, err)
+		}
+	}
+	var user string
+	if in.AuthType == api.AuthTypeBASIC_AUTH {
+		user = *in.Username // ignored for every other auth type
+	}
+	if in.AuthType == api.AuthTypeCODECONNECTIONS || in.AuthType == api.AuthTypeSECRETS_MANAGER {
+		c.Resource = in.Token.Reveal() // an ARN, listed to everyone
+		c.Health = store.Health{State: credential.Unverified, Detail: "the token is read when it is needed"}
+	} else {
+		health, err := s.checkToken(ctx, in.ServerType, in.Token)
+		if err != nil {
+			return nil, err
+		}
+		c.Health = health
+	}
+	err := s.Store.Update(ctx, func(tx store.Tx) error {
+		old, err := tx.Credential(ctx, c.Scope, c.ServerType)
+		switch {
+		case err == nil && !overwrite:
+			return exists(c.ServerType)
+		case err == nil:
+			c.Created, c.Generation = old.Created, old.Generation
+		case absent(err):
+			c.Created = s.Now()
+		default:
+			return fmt.Errorf("read credential %s: %w", c.ARN, err)
+		}
+		c.Modified = s.Now()
+		c.Generation++
+		if c.Sealed, err = credential.Seal(s.Vault, c, user, in.Token); err != nil {
+			return err
+		}
+		if err := tx.PutCredential(ctx, c); err != nil {
+			return fmt.Errorf("store credential %s: %w", c.ARN, err)
+		}
+		return s.audit(ctx, tx, "ImportSourceCredentials", c.ARN, fmt.Sprintf("%s, generation %d, %s", c.AuthType, c.Generation, c.Health.State))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &api.ImportSourceCredentialsOutput{Arn: &c.ARN}, nil
+}
+
+func exists(t api.ServerType) error {
+	return api.ResourceAlreadyExistsException("Access token with server type %s already exists. Delete its source credential and try again.", t)
+}
+
+// checkToken asks each host that a token of the server type may be for what
+// it thinks of it. Where several are configured, one that accepts it is
+// enough.
+func (s *Service) checkToken(ctx context.Context, server api.ServerType, token api.Secret) (store.Health, error) {
+	f := s.Forges[server]
+	hosts := s.Hosts.For(server)
+	if s.Verify == Off || f == nil || len(hosts) == 0 {
+		detail := "tokens of this server type are not checked yet"
+		switch {
+		case s.Verify == Off:
+			detail = "checking is switched off"
+		case f != nil:
+			detail = "no host is configured for " + string(server)
+		}
+		return store.Health{State: credential.Unverified, Detail: detail}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	var health store.Health
+	var refused error
+	for _, h := range hosts {
+		check, err := f.CheckCredential(ctx, h, token)
+		switch {
+		case err == nil:
+			return credential.Health(h, check, s.Now()), nil
+		case errors.Is(err, forge.ErrRefused):
+			refused = err
+			if health.State == "" {
+				health = store.Health{State: credential.Refused, Detail: err.Error(), Host: h.Name, Checked: s.Now()}
+			}
+		default:
+			s.Log.WarnContext(ctx, "token not checked", "server_type", server, "host", h.Name, "error", err)
+			health = store.Health{State: credential.Unverified, Detail: err.Error(), Host: h.Name, Checked: s.Now()}
+		}
+	}
+	if health.State == credential.Refused && s.Verify == Reject {
+		return health, api.InvalidInputException("The token was not stored: %v. Create a new token and import that", refused)
+	}
+	return health, nil
+}
+
+// ListSourceCredentials lists what is stored, never a token or a user name.
+func (s *Service) ListSourceCredentials(ctx context.Context, _ *api.ListSourceCredentialsInput) (*api.ListSourceCredentialsOutput, error) {
+	list, err := s.Store.Credentials(ctx, access.From(ctx).Scope)
+	if err != nil {
+		return nil, fmt.Errorf("list credentials: %w", err)
+	}
+	out := &api.ListSourceCredentialsOutput{SourceCredentialsInfos: []api.SourceCredentialsInfo{}}
+	for _, c := range list {
+		info := api.SourceCredentialsInfo{Arn: new(c.ARN), ServerType: c.ServerType, AuthType: c.AuthType}
+		if c.Resource != "" {
+			info.Resource = new(c.Resource)
+		}
+		out.SourceCredentialsInfos = append(out.SourceCredentialsInfos, info)
+	}
+	sort.Slice(out.SourceCredentialsInfos, func(i, j int) bool {
+		return out.SourceCredentialsInfos[i].ServerType < out.SourceCredentialsInfos[j].ServerType
+	})
+	return out, nil
+}
+
+// DeleteSourceCredentials removes a stored token. Projects that used it stay.
+func (s *Service) DeleteSourceCredentials(ctx context.Context, in *api.DeleteSourceCredentialsInput) (*api.DeleteSourceCredentialsOutput, error) {
+	p := access.From(ctx)
+	a, err := arn.Parse(*in.Arn)
+	tail, ok := strings.CutPrefix(a.Resource, "token/")
+	if err != nil || !ok || a.Service != "codebuild" {
+		return nil, api.InvalidInputException("Invalid ARN %q: want the ARN of a source credential, such as %s", *in.Arn, resource(p.Scope, "token", "github"))
+	}
+	server := api.ServerType(strings.ToUpper(tail))
+	missing := api.ResourceNotFoundException("Could not find access token for server type %s", tail)
+	if *in.Arn != resource(p.Scope, "token", strings.ToLower(string(server))) {
+		return nil, missing // of another account or region, or no server type in lower case
+	}
+	err = s.Store.Update(ctx, func(tx store.Tx) error {
+		if err := tx.DeleteCredential(ctx, p.Scope, server); absent(err) {
+			return missing
+		} else if err != nil {
+			return fmt.Errorf("delete credential %s: %w", *in.Arn, err)
+		}
+		return s.audit(ctx, tx, "DeleteSourceCredentials", *in.Arn, "")
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &api.DeleteSourceCredentialsOutput{Arn: in.Arn}, nil
+}

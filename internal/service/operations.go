@@ -1,0 +1,130 @@
+package service
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/corbel-build/corbel/api"
+	"github.com/corbel-build/corbel/api/logs"
+)
+
+// Support is how far an operation goes.
+type Support string
+
+// Full works as at the service but for docs/divergences.md, Partial has gaps
+// that its note names, None answers NotImplementedException.
+const (
+	Full    Support = "full"
+	Partial Support = "partial"
+	None    Support = "none"
+)
+
+// An Operation is a row of the one list of what this server answers.
+type Operation struct {
+	Name    string
+	Support Support
+	Note    string
+}
+
+// Operations lists CodeBuild's operations, all of them, by subject. A test
+// compares the list with the model and with what the methods answer.
+var Operations = []Operation{
+	{"ImportSourceCredentials", Full, "asks GitHub about the token; other providers' tokens are stored unchecked"},
+	{"ListSourceCredentials", Full, ""},
+	{"DeleteSourceCredentials", Full, ""},
+
+	{"CreateProject", Full, "stores every member; docs/divergences.md says which have no effect yet"},
+	{"UpdateProject", Full, ""},
+	{"DeleteProject", Full, ""},
+	{"BatchGetProjects", Full, ""},
+	{"ListProjects", Full, ""},
+	{"UpdateProjectVisibility", None, ""},
+	{"InvalidateProjectCache", None, ""},
+	{"ListSharedProjects", None, ""},
+	{"ListCuratedEnvironmentImages", None, ""},
+
+	{"StartBuild", Full, ""},
+	{"StopBuild", Full, ""},
+	{"RetryBuild", Full, ""},
+	{"BatchGetBuilds", Full, ""},
+	{"BatchDeleteBuilds", Full, ""},
+	{"ListBuilds", Full, ""},
+	{"ListBuildsForProject", Full, ""},
+
+	{"CreateWebhook", None, ""},
+	{"UpdateWebhook", None, ""},
+	{"DeleteWebhook", None, ""},
+
+	{"StartBuildBatch", None, ""},
+	{"StopBuildBatch", None, ""},
+	{"RetryBuildBatch", None, ""},
+	{"DeleteBuildBatch", None, ""},
+	{"BatchGetBuildBatches", None, ""},
+	{"ListBuildBatches", None, ""},
+	{"ListBuildBatchesForProject", None, ""},
+
+	{"CreateReportGroup", None, ""},
+	{"UpdateReportGroup", None, ""},
+	{"DeleteReportGroup", None, ""},
+	{"BatchGetReportGroups", None, ""},
+	{"ListReportGroups", None, ""},
+	{"ListSharedReportGroups", None, ""},
+	{"GetReportGroupTrend", None, ""},
+	{"BatchGetReports", None, ""},
+	{"ListReports", None, ""},
+	{"ListReportsForReportGroup", None, ""},
+	{"DeleteReport", None, ""},
+	{"DescribeTestCases", None, ""},
+	{"DescribeCodeCoverages", None, ""},
+
+	{"PutResourcePolicy", None, ""},
+	{"GetResourcePolicy", None, ""},
+	{"DeleteResourcePolicy", None, ""},
+
+	{"CreateFleet", None, ""},
+	{"UpdateFleet", None, ""},
+	{"DeleteFleet", None, ""},
+	{"BatchGetFleets", None, ""},
+	{"ListFleets", None, ""},
+
+	{"StartSandbox", None, ""},
+	{"StopSandbox", None, ""},
+	{"StartSandboxConnection", None, ""},
+	{"BatchGetSandboxes", None, ""},
+	{"ListSandboxes", None, ""},
+	{"ListSandboxesForProject", None, ""},
+	{"StartCommandExecution", None, ""},
+	{"BatchGetCommandExecutions", None, ""},
+	{"ListCommandExecutionsForSandbox", None, ""},
+}
+
+// LogOperations lists the operations of CloudWatch Logs.
+var LogOperations = []Operation{
+	{"GetLogEvents", Full, ""},
+	{"FilterLogEvents", Partial, "filter patterns are words and quoted phrases; patterns of JSON, fields or regular expressions are refused"},
+	{"DescribeLogGroups", Full, ""},
+	{"DescribeLogStreams", Full, ""},
+	{"StartLiveTail", None, ""},
+}
+
+// OperationsDocument writes docs/operations.md.
+func OperationsDocument() string {
+	var b strings.Builder
+	b.WriteString("<!-- Generated from internal/service/operations.go by \"make generate\". Do not edit. -->\n\n# Operations\n\n" +
+		"Every operation of the API can be called. One without support answers HTTP 501 with `NotImplementedException` and changes nothing.\n")
+	table := func(title, prefix string, m *api.Model, ops []Operation) {
+		counts := map[Support]int{}
+		for _, o := range ops {
+			counts[o.Support]++
+		}
+		fmt.Fprintf(&b, "\n## %s (`%s`)\n\n%d operations: %d full, %d partial, %d without support.\n\n| Operation | Support | Declared errors | Note |\n|---|---|---|---|\n",
+			title, prefix, len(ops), counts[Full], counts[Partial], counts[None])
+		for _, o := range ops {
+			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", o.Name, o.Support, strings.Join(m.Operation(o.Name).Errors, ", "), o.Note)
+		}
+	}
+	table("CodeBuild", api.Contract.TargetPrefix, &api.Contract, Operations)
+	table("CloudWatch Logs", logs.Contract.TargetPrefix, &logs.Contract, LogOperations)
+	b.WriteString("\n## STS\n\n`GetCallerIdentity` of the query protocol, version 2011-06-15.\n")
+	return b.String()
+}
