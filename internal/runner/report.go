@@ -1,0 +1,55 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+
+	"github.com/corbel-build/corbel/api"
+	"github.com/corbel-build/corbel/internal/store"
+)
+
+// buildURL is the console's page of a build.
+func (r *Runner) buildURL(b *api.Build) string {
+	return r.URL + "/console/builds/" + url.PathEscape(*b.Id)
+}
+
+// report puts the build's present state into the outbox of commit statuses,
+// if its project wants that and a commit is known.
+//
+// Source of context and descriptions: statuses seen on public repositories.
+func (r *Runner) report(ctx context.Context, tx store.Tx, b store.Build) error {
+	d := b.Doc
+	if !value(d.Source.ReportBuildStatus) || value(d.ResolvedSourceVersion) == "" {
+		return nil
+	}
+	state, description := "pending", "Build started for project "
+	switch d.BuildStatus {
+	case api.StatusTypeSUCCEEDED:
+		state, description = "success", "Build succeeded for project "
+	case api.StatusTypeFAILED, api.StatusTypeTIMED_OUT, api.StatusTypeSTOPPED:
+		state, description = "failure", "Build failed for project "
+	case api.StatusTypeFAULT:
+		state, description = "error", "Build failed for project "
+	}
+	s := store.CommitStatus{
+		Scope: b.Scope, Project: *d.ProjectName, Build: *d.Id, Source: d.Source, SHA: *d.ResolvedSourceVersion,
+		State:       state,
+		Description: description + *d.ProjectName,
+		Context:     fmt.Sprintf("AWS CodeBuild %s (%s)", b.Region, *d.ProjectName),
+		TargetURL:   r.buildURL(d),
+		Created:     r.Now(), Next: r.Now(),
+	}
+	if c := d.Source.BuildStatusConfig; c != nil {
+		vars := (&variables{b: &build{Build: b, r: r}, resolved: s.SHA}).predefined()
+		expand := func(text string) string { return os.Expand(text, func(name string) string { return vars[name] }) }
+		if text := expand(value(c.Context)); text != "" {
+			s.Context = text
+		}
+		if text := expand(value(c.TargetUrl)); text != "" {
+			s.TargetURL = text
+		}
+	}
+	return tx.PutStatus(ctx, s)
+}
