@@ -1,0 +1,143 @@
+// Package status sends commit statuses from the outbox to the providers.
+//
+// A status is put into the outbox in the transaction that changes its build,
+// and removed when the provider has it, so a crash repeats one rather than
+// loses it. Of one commit and context only the oldest is under way, which
+// keeps their order. Nothing here can fail a build.
+package status
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/corbel-build/corbel/api"
+	"github.com/corbel-build/corbel/internal/credential"
+	"github.com/corbel-build/corbel/internal/forge"
+	"github.com/corbel-build/corbel/internal/store"
+)
+
+const (
+	// giveUp is for how long a status is tried again.
+	giveUp = 24 * time.Hour
+	// callTime bounds one attempt.
+	callTime = 20 * time.Second
+	// first and longest bound the wait between attempts, which doubles.
+	first, longest = 2 * time.Second, 15 * time.Minute
+	batch          = 20
+)
+
+// A Sender empties the outbox. One runs for each store.
+type Sender struct {
+	Store       store.Store
+	Credentials *credential.Resolver
+	Forges      map[api.ServerType]forge.Forge // statuses of others are dropped with a line in the log
+	Log         *slog.Logger
+	Now         func() time.Time
+}
+
+// Run sends what is due until ctx ends.
+func (s *Sender) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.Store.Outgoing():
+		case <-timer.C:
+		}
+		next, err := s.drain(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.Log.ErrorContext(ctx, "send commit statuses", "error", err)
+			next = first
+		}
+		timer.Reset(next)
+	}
+}
+
+// drain sends everything that is due, and returns how long until there is
+// more.
+func (s *Sender) drain(ctx context.Context) (time.Duration, error) {
+	for {
+		var due []store.CommitStatus
+		var next time.Time
+		err := s.Store.Update(ctx, func(tx store.Tx) (err error) {
+			if due, err = tx.DueStatuses(ctx, s.Now(), batch); err != nil || len(due) > 0 {
+				return err
+			}
+			next, err = tx.NextStatus(ctx)
+			return err
+		})
+		if errors.Is(err, store.ErrNotFound) {
+			return time.Hour, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		if len(due) == 0 {
+			return max(next.Sub(s.Now()), 10*time.Millisecond), nil
+		}
+		// Different commits do not wait for each other.
+		done := make(chan error, len(due))
+		for _, d := range due {
+			go func() { done <- s.one(ctx, d) }() // ends within callTime
+		}
+		for range due {
+			err = errors.Join(err, <-done)
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+}
+
+// one tries one status and notes what came of it. Its error is the store's.
+func (s *Sender) one(ctx context.Context, c store.CommitStatus) error {
+	log := s.Log.With("build", c.Build, "sha", c.SHA, "state", c.State, "attempt", c.Attempts+1)
+	err := s.send(ctx, c)
+	if ctx.Err() != nil {
+		return nil // the next start sends it again
+	}
+	again := forge.Retry(err)
+	age := s.Now().Sub(c.Created)
+	switch {
+	case err == nil:
+		log.InfoContext(ctx, "commit status sent")
+	case !again.Worthwhile || age > giveUp:
+		log.ErrorContext(ctx, "commit status given up", "error", err)
+	default:
+		wait := min(first<<min(c.Attempts, 16), longest)
+		wait = max(wait/2+rand.N(wait/2), again.After)
+		log.WarnContext(ctx, "commit status not sent", "error", err, "again_in", wait)
+		return s.Store.Update(ctx, func(tx store.Tx) error {
+			return tx.DeferStatus(ctx, c.ID, s.Now().Add(wait), err.Error())
+		})
+	}
+	return s.Store.Update(ctx, func(tx store.Tx) error { return tx.DeleteStatus(ctx, c.ID) })
+}
+
+func (s *Sender) send(ctx context.Context, c store.CommitStatus) error {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	a, err := s.Credentials.Resolve(ctx, c.Scope, c.Source, c.Source)
+	if err != nil {
+		return err
+	}
+	if a.Credential == nil {
+		return errors.New("there is no credential for the repository's host")
+	}
+	f := s.Forges[a.Credential.ServerType]
+	if f == nil {
+		return errors.New("statuses of " + string(a.Credential.ServerType) + " are not supported yet")
+	}
+	_, token, err := a.Token()
+	if err != nil {
+		return err
+	}
+	return f.SetStatus(ctx, a.Repository.Host, token, a.Repository.Name, forge.Status{
+		SHA: c.SHA, State: c.State, Context: c.Context, Description: c.Description, TargetURL: c.TargetURL,
+	})
+}
