@@ -1,0 +1,184 @@
+// Package server is every HTTP route of Corbel, in one function, and who may
+// pass.
+package server
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"log/slog"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/corbel-build/corbel/api"
+	"github.com/corbel-build/corbel/api/logs"
+	"github.com/corbel-build/corbel/internal/access"
+	"github.com/corbel-build/corbel/internal/awsjson"
+	"github.com/corbel-build/corbel/internal/service"
+	"github.com/corbel-build/corbel/internal/sigv4"
+	"github.com/corbel-build/corbel/internal/store"
+)
+
+// A Config is what the routes lead to.
+type Config struct {
+	Service *service.Service
+	Keys    *access.Keys
+	Store   store.Store
+	Log     *slog.Logger
+	Now     func() time.Time
+}
+
+// New returns the handler of every route.
+func New(c Config) http.Handler {
+	s := &server{Config: c}
+	s.json = awsjson.New(awsjson.Config{
+		Operations:   s.operations(),
+		Authenticate: s.authenticate,
+		Principal:    func(ctx context.Context) string { return access.From(ctx).ARN() },
+		Log:          c.Log,
+	})
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /{$}", s.call)
+	mux.HandleFunc("GET /healthz", s.health)
+	return mux
+}
+
+type server struct {
+	Config
+	verifier sigv4.Verifier
+	json     http.Handler
+}
+
+// operations is what X-Amz-Target can name.
+func (s *server) operations() map[string]awsjson.Operation {
+	all := map[string]awsjson.Operation{}
+	for _, m := range []struct {
+		model *api.Model
+		calls map[string]func(context.Context, []byte) (any, error)
+	}{
+		{&api.Contract, api.Calls(s.Service)},
+		{&logs.Contract, logs.Calls(&service.LogService{Service: s.Service})},
+	} {
+		for name, call := range m.calls {
+			// A credential for one service is no good for another.
+			all[m.model.TargetPrefix+"."+name] = awsjson.Operation{Name: name, Call: func(ctx context.Context, doc []byte) (any, error) {
+				if err := signedFor(ctx, m.model.SigningName); err != nil {
+					return nil, err
+				}
+				return call(ctx, doc)
+			}}
+		}
+	}
+	return all
+}
+
+type identityKey struct{}
+
+func signedFor(ctx context.Context, service string) error {
+	return ctx.Value(identityKey{}).(sigv4.Identity).ForService(service)
+}
+
+// authenticate verifies a request's signature and puts the principal into its
+// context.
+func (s *server) authenticate(r *http.Request, body []byte) (context.Context, error) {
+	ctx := r.Context()
+	var key store.AccessKey
+	id, err := s.verifier.Verify(r, body, s.Now(), func(ctx context.Context, keyID string) (string, error) {
+		var err error
+		if key, err = s.Store.AccessKey(ctx, keyID); errors.Is(err, store.ErrNotFound) {
+			return "", sigv4.ErrUnknownKey
+		} else if err != nil {
+			return "", err
+		}
+		secret, err := s.Keys.Secret(key)
+		return secret.Reveal(), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	ctx = context.WithValue(ctx, identityKey{}, id)
+	return access.With(ctx, access.Principal{Scope: store.Scope{Account: key.Account, Region: id.Region}, User: key.User, KeyID: key.ID}), nil
+}
+
+// call serves POST /: the JSON protocol, or the query protocol of STS.
+func (s *server) call(w http.ResponseWriter, r *http.Request) {
+	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if media == "application/x-www-form-urlencoded" && r.Header.Get("X-Amz-Target") == "" {
+		s.query(w, r)
+		return
+	}
+	s.json.ServeHTTP(w, r)
+}
+
+// maxQuery bounds a request of the query protocol, in bytes.
+const maxQuery = 64 << 10
+
+// query serves GetCallerIdentity, the one operation of STS.
+func (s *server) query(w http.ResponseWriter, r *http.Request) {
+	requestID := awsjson.NewRequestID()
+	refuse := func(code, message string, status int) {
+		type detail struct {
+			Type    string `xml:"Type"`
+			Code    string `xml:"Code"`
+			Message string `xml:"Message"`
+		}
+		writeXML(w, requestID, status, struct {
+			XMLName   xml.Name `xml:"https://sts.amazonaws.com/doc/2011-06-15/ ErrorResponse"`
+			Error     detail   `xml:"Error"`
+			RequestID string   `xml:"RequestId"`
+		}{Error: detail{"Sender", code, message}, RequestID: requestID})
+	}
+	body, err := awsjson.ReadBody(w, r, maxQuery)
+	if err != nil {
+		refuse("MalformedInput", "The request body could not be read", http.StatusBadRequest)
+		return
+	}
+	ctx, err := s.authenticate(r, body)
+	if err == nil {
+		err = signedFor(ctx, "sts")
+	}
+	var bad *sigv4.Error
+	if errors.As(err, &bad) {
+		code, status := bad.Query()
+		refuse(code, bad.Message, status)
+		return
+	}
+	if err != nil {
+		s.Log.ErrorContext(r.Context(), "request failed", "request_id", requestID, "error", err)
+		refuse("InternalFailure", "The server failed to answer. Its log has more about request "+requestID, http.StatusInternalServerError)
+		return
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil || form.Get("Action") != "GetCallerIdentity" {
+		refuse("InvalidAction", "Corbel answers GetCallerIdentity of STS and nothing else", http.StatusBadRequest)
+		return
+	}
+	out := s.Service.GetCallerIdentity(ctx)
+	out.RequestID = requestID
+	writeXML(w, requestID, http.StatusOK, out)
+}
+
+func writeXML(w http.ResponseWriter, requestID string, status int, doc any) {
+	body, err := xml.Marshal(doc)
+	if err != nil {
+		panic(fmt.Sprintf("marshal %T: %v", doc, err)) // our own plain structures
+	}
+	w.Header().Set("Content-Type", "text/xml")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.Header().Set("X-Amzn-Requestid", requestID)
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the client went away
+}
+
+// health answers 200 when the database can be read.
+func (s *server) health(w http.ResponseWriter, r *http.Request) {
+	if _, err := s.Store.Accounts(r.Context()); err != nil {
+		http.Error(w, "the database cannot be read", http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}
