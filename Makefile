@@ -1,0 +1,64 @@
+# Targets of Corbel. "make help" lists them.
+GO      ?= go
+CACHE   := $(CURDIR)/.cache
+OPENAPI := $(CACHE)/openapi/api.github.com.json
+# The race detector needs a C compiler; where there is none the tests run
+# without it and say so.
+RACE    := $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && echo -race)
+
+.PHONY: help build demo test check generate verify bench fuzz vuln clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: bin/corbel ## build bin/corbel
+
+bin/corbel: FORCE
+	$(GO) build -trimpath -o $@ ./cmd/corbel
+FORCE:
+
+demo: bin/corbel ## a token goes in, a private repository gets built: the whole story on this screen
+	$(GO) run ./demo -corbel bin/corbel
+
+test: check $(OPENAPI) ## vet, staticcheck, generated files, import rule, and every test with the race detector
+	@[ -n "$(RACE)" ] || echo "no C compiler: the tests run WITHOUT the race detector"
+	CORBEL_OPENAPI=$$([ -f $(OPENAPI) ] && echo $(OPENAPI)) $(GO) test $(RACE) -timeout 15m ./...
+
+check: verify ## vet, gofmt and staticcheck
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "gofmt these files"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+
+generate: ## write the generated files again
+	$(GO) generate ./api
+	$(GO) test ./internal/service -run 'TestOperationsDocument' -write
+
+verify: ## fail if a generated file is out of date
+	@before=$$(cat api/*.gen.go api/logs/*.gen.go internal/client/*.gen.go | cksum); \
+	$(GO) generate ./api && \
+	after=$$(cat api/*.gen.go api/logs/*.gen.go internal/client/*.gen.go | cksum); \
+	[ "$$before" = "$$after" ] || { echo "generated files were out of date; commit them as they are now"; exit 1; }
+
+# GitHub's description of its API judges our test host. It is fetched once;
+# without npm or a registry the tests that need it say that they skip.
+$(OPENAPI):
+	@mkdir -p $(dir $@)
+	@command -v npm >/dev/null 2>&1 && internal/forge/forgetest/testdata/fetch-openapi.sh $(dir $@) || \
+		echo "GitHub's OpenAPI description could not be fetched; tests that need it will say so"
+
+bench: bin/corbel ## measure, and print the table of docs/benchmarks.md
+	$(GO) run ./bench -corbel bin/corbel
+
+fuzz: ## run each fuzz target for FUZZTIME (default 20s)
+	@for pkg in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$pkg 2>/dev/null | grep '^Fuzz'); do \
+			echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-20s} $$pkg || exit 1; \
+		done; \
+	done
+
+vuln: ## known vulnerabilities, where the database can be reached
+	$(GO) tool -modfile=tools/go.mod govulncheck ./...
+
+clean: ## remove what was built and fetched
+	rm -rf bin $(CACHE)

@@ -1,0 +1,117 @@
+package corbel_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/corbel-build/corbel/"
+
+// mayImport is the import rule: which packages of Corbel a package may
+// import. "foreign" allows modules of others; without it a package keeps to
+// the standard library. docs/design.md gives the reasons.
+var mayImport = map[string]string{
+	"api":          "",
+	"api/logs":     "api",
+	"api/modelgen": "",
+
+	"internal/arn":       "",
+	"internal/awsjson":   "",
+	"internal/sigv4":     "",
+	"internal/redact":    "",
+	"internal/buildspec": "foreign",
+	"internal/phase":     "api",
+
+	"internal/store":                 "api internal/arn",
+	"internal/store/storetest":       "api internal/store foreign",
+	"internal/store/sqlite":          "api internal/arn internal/store foreign",
+	"internal/executor":              "api internal/arn",
+	"internal/executor/executortest": "internal/executor foreign",
+	"internal/executor/sandbox":      "api internal/arn internal/executor foreign",
+	"internal/forge":                 "api internal/arn foreign",
+	"internal/forge/forgetest":       "api internal/forge foreign",
+	"internal/forge/github":          "api internal/arn internal/forge foreign",
+
+	"internal/vault":      "api internal/arn",
+	"internal/access":     "api internal/arn internal/store internal/vault",
+	"internal/buildlog":   "api internal/arn internal/redact",
+	"internal/source":     "api internal/arn internal/redact internal/executor internal/forge foreign",
+	"internal/credential": "api internal/arn internal/store internal/forge internal/vault",
+	"internal/status":     "api internal/arn internal/store internal/forge internal/credential",
+
+	"internal/service": "api api/logs internal/arn internal/access internal/awsjson internal/buildlog internal/credential internal/forge internal/phase internal/store internal/vault foreign",
+	"internal/runner":  "api internal/arn internal/buildlog internal/buildspec internal/credential internal/executor internal/forge internal/phase internal/redact internal/source internal/store foreign",
+
+	"internal/server": "api api/logs internal/access internal/awsjson internal/service internal/sigv4 internal/store",
+	"internal/client": "api internal/awsjson internal/sigv4",
+}
+
+// wiring may import everything: the program, the demo and the benchmarks.
+var wiring = []string{"cmd/", "demo", "bench"}
+
+func TestImports(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if name := d.Name(); path != "." && (strings.HasPrefix(name, ".") || name == "testdata" || name == "tools" || name == "bin") {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		dir := filepath.ToSlash(filepath.Dir(path))
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || dir == "." {
+			return nil
+		}
+		for _, w := range wiring {
+			if strings.HasPrefix(dir+"/", strings.TrimSuffix(w, "/")+"/") {
+				return nil
+			}
+		}
+		rule, ok := mayImport[dir]
+		if !ok {
+			t.Errorf("package %s has no row in the import rule", dir)
+			return nil
+		}
+		seen[dir] = true
+		allowed := map[string]bool{}
+		for _, p := range strings.Fields(rule) {
+			allowed[p] = true
+		}
+		src, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, src, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, i := range f.Imports {
+			name := strings.Trim(i.Path.Value, `"`)
+			own, isOwn := strings.CutPrefix(name, module)
+			switch {
+			case isOwn && !allowed[own] && own != dir:
+				t.Errorf("%s imports %s, which the rule for %s does not allow", path, own, dir)
+			case !isOwn && strings.Contains(strings.SplitN(name, "/", 2)[0], ".") && !allowed["foreign"]:
+				t.Errorf("%s imports %s; %s keeps to the standard library", path, name, dir)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dir := range mayImport {
+		if !seen[dir] {
+			t.Errorf("the import rule has a row for %s, which does not exist", dir)
+		}
+	}
+}
