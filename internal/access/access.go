@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math/big"
 	"regexp"
+	"sync"
 	"time"
 
 	"github.com/corbel-build/corbel/api"
@@ -46,6 +47,15 @@ type Keys struct {
 	Store store.Store
 	Vault *vault.Vault
 	Now   func() time.Time
+
+	opened sync.Map // key id -> opened, so that a request costs no decryption
+}
+
+// opened is a secret with the sealed form that it came from: a key that was
+// replaced has another.
+type opened struct {
+	sealed string
+	secret api.Secret
 }
 
 var userName = regexp.MustCompile(`^[\w+=,.@-]{1,64}$`) // IAM user names: API reference, CreateUser
@@ -72,10 +82,14 @@ func (k *Keys) Create(ctx context.Context, account, user string) (id string, sec
 
 // Secret opens the secret of a key.
 func (k *Keys) Secret(key store.AccessKey) (api.Secret, error) {
+	if o, ok := k.opened.Load(key.ID); ok && o.(opened).sealed == string(key.Sealed) {
+		return o.(opened).secret, nil
+	}
 	s, err := k.Vault.Open(binding(key.ID, key.Account), key.Sealed)
 	if err != nil {
 		return "", fmt.Errorf("open access key %s: %w", key.ID, err)
 	}
+	k.opened.Store(key.ID, opened{string(key.Sealed), s})
 	return s, nil
 }
 

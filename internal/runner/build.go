@@ -172,6 +172,9 @@ func (b *build) leave(err error) bool {
 	}
 	if b.log != nil {
 		message = b.log.mask(message)
+	}
+	// The service's logs begin with the end of DOWNLOAD_SOURCE.
+	if b.log != nil && (err != nil || *b.Doc.CurrentPhase != string(api.BuildPhaseTypePROVISIONING)) {
 		b.log.agent("Phase complete: %s State: %s", *b.Doc.CurrentPhase, status)
 		b.log.agent("Phase context status code: %s Message: %s", code, message)
 	}
@@ -212,10 +215,7 @@ func (b *build) complete(ctx context.Context) error {
 	phase.Enter(b.Doc, api.BuildPhaseTypeFINALIZING, now)
 	phase.Leave(b.Doc, api.StatusTypeSUCCEEDED, "", "", now)
 	phase.Complete(b.Doc, status, now)
-	if b.log != nil {
-		b.log.close() // readers see the whole log before they see the end
-		b.log = nil
-	}
+	b.closeLog() // readers see the whole log before they see the end
 	err := b.r.Store.Update(ctx, func(tx store.Tx) error { return b.r.finish(ctx, tx, b.Build) })
 	if err == nil {
 		b.r.Log.Info("build ended", "build", *b.Doc.Id, "status", status, "seconds", b.Doc.EndTime.Sub(b.Doc.StartTime.Time).Seconds())
@@ -223,11 +223,19 @@ func (b *build) complete(ctx context.Context) error {
 	return err
 }
 
+func (b *build) closeLog() {
+	if b.log == nil {
+		return
+	}
+	if err := b.log.close(); err != nil {
+		b.r.Log.Error("write log", "build", *b.Doc.Id, "error", err)
+	}
+	b.log = nil
+}
+
 // cleanup removes everything that the build had on this machine.
 func (b *build) cleanup() {
-	if b.log != nil {
-		b.log.close()
-	}
+	b.closeLog()
 	if b.env != nil {
 		if err := b.env.Close(); err != nil {
 			b.r.Log.Error("close environment", "build", *b.Doc.Id, "error", err)

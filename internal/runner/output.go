@@ -122,8 +122,9 @@ func (o *output) mask(s string) string {
 	return redact.String(s, o.hidden...)
 }
 
-// close writes what is held back and makes the log durable.
-func (o *output) close() {
+// close writes what is held back and makes the log durable. It returns the
+// first error of writing that there was.
+func (o *output) close() error {
 	close(o.quit)
 	<-o.done
 	o.mu.Lock()
@@ -131,4 +132,5 @@ func (o *output) close() {
 	o.note(o.redact.Close())
 	o.note(o.lines.Flush())
 	o.note(o.log.Close())
+	return o.problem
 }
