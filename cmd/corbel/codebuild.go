@@ -253,7 +253,7 @@ func (c *call) run(ctx context.Context, out io.Writer) error {
 	answer, err := c.pages(ctx, cl)
 	var refused *awsjson.ResponseError
 	if errors.As(err, &refused) {
-		return fmt.Errorf("An error occurred (%s) when calling the %s operation: %s%w", refused.Code, c.op.Name, refused.Message, silent{refused})
+		return serviceError{c.op.Name, refused}
 	}
 	if err != nil {
 		return fmt.Errorf("could not call %s at %s: %w", c.op.Name, cl.Endpoint, err)
@@ -264,11 +264,16 @@ func (c *call) run(ctx context.Context, out io.Writer) error {
 	return printDocument(out, c.model, c.op.Output, answer)
 }
 
-// silent carries an error without its text.
-type silent struct{ error }
+// A serviceError is an error that the service answered, in the AWS CLI's
+// words.
+type serviceError struct {
+	operation string
+	*awsjson.ResponseError
+}
 
-func (silent) Error() string   { return "" }
-func (s silent) Unwrap() error { return s.error }
+func (e serviceError) Error() string {
+	return fmt.Sprintf("An error occurred (%s) when calling the %s operation: %s", e.Code, e.operation, e.Message)
+}
 
 // pages calls the operation, and again for each further page unless told not
 // to, and joins the lists of the answers.

@@ -10,7 +10,6 @@ import (
 	"os"
 	"slices"
 
-	"github.com/corbel-build/corbel/internal/awsjson"
 	"github.com/corbel-build/corbel/internal/executor/sandbox"
 )
 
@@ -90,7 +89,7 @@ func run1(ctx context.Context, args []string, out, errOut io.Writer) int {
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return 0
 	}
-	var refused *awsjson.ResponseError
+	var refused serviceError
 	var wrong usageError
 	var hint hinted
 	var status exitStatus
@@ -98,7 +97,7 @@ func run1(ctx context.Context, args []string, out, errOut io.Writer) int {
 	switch {
 	case errors.As(err, &status):
 		return int(status)
-	case errors.As(err, &refused) && isCLI:
+	case errors.As(err, &refused):
 		fmt.Fprintf(errOut, "\n%v\n", err)
 		return 254
 	}

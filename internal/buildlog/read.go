@@ -62,6 +62,20 @@ func (l *Logs) open(id string) (*os.File, int64, []entry, error) {
 	return f, info.Size(), entries, nil
 }
 
+// Written returns when a log was last written to, at least.
+func (l *Logs) Written(id string) (time.Time, error) {
+	f, _, _, err := l.open(id)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read log: %w", err)
+	}
+	return info.ModTime(), nil
+}
+
 // Read returns up to limit events, of up to size bytes together but at least
 // one, from the place from on.
 func (l *Logs) Read(id string, from Offset, span Span, limit, size int) (Page, error) {

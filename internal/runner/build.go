@@ -580,7 +580,7 @@ func supported(b *api.Build, log *output) error {
 	switch t := b.Environment.Type; t {
 	case api.EnvironmentTypeLINUX_CONTAINER, api.EnvironmentTypeLINUX_LAMBDA_CONTAINER, api.EnvironmentTypeLINUX_EC2,
 		api.EnvironmentTypeARM_CONTAINER, api.EnvironmentTypeARM_LAMBDA_CONTAINER, api.EnvironmentTypeARM_EC2:
-		if arm := strings.HasPrefix(string(t), "ARM"); arm != isARM {
+		if strings.HasPrefix(string(t), "ARM") != isARM() {
 			return failed(codeClient, "Environment type %s needs a machine of another architecture than this server's", t)
 		}
 	default:

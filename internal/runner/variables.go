@@ -16,7 +16,8 @@ import (
 	"github.com/corbel-build/corbel/internal/buildspec"
 )
 
-const isARM = runtime.GOARCH == "arm64"
+// isARM says what this machine runs.
+func isARM() bool { return runtime.GOARCH == "arm64" }
 
 // searchPath is PATH of an environment whose image says nothing about it.
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

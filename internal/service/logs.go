@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ const (
 	maxEvents     = 10000
 	maxEventBytes = 1 << 20
 	maxGroups     = 50
+	maxStreams    = 100 // streams that one FilterLogEvents looks at; the service names no number
 )
 
 // LogService is the part of CloudWatch Logs that reads build logs. A group is
@@ -178,49 +180,67 @@ func (s *LogService) FilterLogEvents(ctx context.Context, in *logs.FilterLogEven
 		limit = *in.Limit
 	}
 	out := &logs.FilterLogEventsResponse{Events: []logs.FilteredLogEvent{}, SearchedLogStreams: []logs.SearchedLogStream{}}
+	// The stream that a page ended in comes first, then those after it.
 	var from buildlog.Offset
+	var queue []store.LogStream
 	var last *store.LogStream
 	if at != nil {
-		from, last = at.Offset, &at.Stream
+		from, last, queue = at.Offset, &at.Stream, []store.LogStream{at.Stream}
 	}
-	// The stream that a page ended in comes first, then those after it.
-	current := last
-	for {
-		if current == nil {
-			if current, err = s.nextStream(ctx, p.Scope, g, in, last); err != nil {
+	for searched := 0; ; searched++ {
+		if len(queue) == 0 {
+			if queue, err = s.streams(ctx, p.Scope, g, in, last); err != nil {
 				return nil, err
 			}
-			if current == nil {
+			if len(queue) == 0 {
 				return out, nil
 			}
 		}
-		page, err := s.Logs.Read(logID(current.Build), from, span(in.StartTime, end(in.EndTime)), maxEvents, maxEventBytes)
-		if err != nil && !errors.Is(err, buildlog.ErrNotFound) {
-			return nil, fmt.Errorf("read log of %s: %w", current.Build, err)
+		current := queue[0]
+		if searched == maxStreams {
+			out.NextToken = nextToken(p.Scope, query, filterCursor{current, from})
+			return out, nil
+		}
+		next, full, err := s.search(current, from, span(in.StartTime, end(in.EndTime)), match, limit, &size, out)
+		if err != nil {
+			return nil, err
+		}
+		if full {
+			out.NextToken = nextToken(p.Scope, query, filterCursor{current, next})
+			return out, nil
+		}
+		last, queue, from = &current, queue[1:], 0
+	}
+}
+
+// search adds the events of one stream that match to out. full says that the
+// answer is, and next where the stream goes on.
+func (s *LogService) search(l store.LogStream, from buildlog.Offset, bounds buildlog.Span, match func(string) bool, limit int, size *int, out *logs.FilterLogEventsResponse) (next buildlog.Offset, full bool, err error) {
+	written, err := s.Logs.Written(logID(l.Build))
+	for err == nil && !written.Before(bounds.Start) { // else all of it is older
+		var page buildlog.Page
+		if page, err = s.Logs.Read(logID(l.Build), from, bounds, maxEvents, maxEventBytes); err != nil || len(page.Events) == 0 {
+			break
 		}
 		for _, e := range page.Events {
 			if !match(e.Message) {
-				from = e.Next
 				continue
 			}
-			if len(out.Events) == limit || len(out.Events) > 0 && len(e.Message) > size {
-				out.NextToken = nextToken(p.Scope, query, filterCursor{*current, e.Offset})
-				return out, nil
+			if len(out.Events) == limit || len(out.Events) > 0 && len(e.Message) > *size {
+				return e.Offset, true, nil
 			}
-			size -= len(e.Message)
+			*size -= len(e.Message)
 			ms := e.Time.UnixMilli()
 			out.Events = append(out.Events, logs.FilteredLogEvent{
-				LogStreamName: new(current.Name), Timestamp: &ms, IngestionTime: &ms, Message: new(e.Message),
-				EventId: new(eventID(*current, e)),
+				LogStreamName: new(l.Name), Timestamp: &ms, IngestionTime: &ms, Message: new(e.Message), EventId: new(eventID(l, e)),
 			})
-			from = e.Next
-		}
-		if len(page.Events) == 0 || err != nil { // the stream has no more
-			last, current, from = current, nil, 0
-			continue
 		}
 		from = page.Next
 	}
+	if err != nil && !errors.Is(err, buildlog.ErrNotFound) {
+		return 0, false, fmt.Errorf("read log of %s: %w", l.Build, err)
+	}
+	return 0, false, nil
 }
 
 // end makes the inclusive end of FilterLogEvents exclusive.
@@ -238,33 +258,26 @@ func eventID(l store.LogStream, e buildlog.Event) string {
 	return fmt.Sprintf("%s%s%016d", strings.ReplaceAll(logID(l.Build), "-", ""), "0", e.Offset)
 }
 
-// nextStream is the stream of the group that comes after one, oldest first,
-// or nil.
-func (s *LogService) nextStream(ctx context.Context, scope store.Scope, g string, in *logs.FilterLogEventsRequest, last *store.LogStream) (*store.LogStream, error) {
-	if in.LogStreamNames != nil {
-		for i, name := range in.LogStreamNames {
-			if last != nil && name != last.Name {
-				continue
-			}
-			if last != nil {
-				if i++; i == len(in.LogStreamNames) {
-					return nil, nil
-				}
-				name = in.LogStreamNames[i]
-			}
-			l, err := s.Store.LogStream(ctx, scope, g, name)
-			if absent(err) {
-				return nil, noStream()
-			}
-			return &l, err
+// streams lists streams of the group that come after one, oldest first.
+func (s *LogService) streams(ctx context.Context, scope store.Scope, g string, in *logs.FilterLogEventsRequest, last *store.LogStream) ([]store.LogStream, error) {
+	if in.LogStreamNames == nil {
+		return s.Store.LogStreams(ctx, scope, store.StreamPage{Group: g, Prefix: value(in.LogStreamNamePrefix), ByTime: true, After: last, Limit: maxStreams})
+	}
+	names := in.LogStreamNames
+	if last != nil {
+		names = names[slices.Index(names, last.Name)+1:]
+	}
+	list := make([]store.LogStream, 0, len(names))
+	for _, name := range names {
+		l, err := s.Store.LogStream(ctx, scope, g, name)
+		if absent(err) {
+			return nil, noStream()
+		} else if err != nil {
+			return nil, err
 		}
-		return nil, nil
+		list = append(list, l)
 	}
-	list, err := s.Store.LogStreams(ctx, scope, store.StreamPage{Group: g, Prefix: value(in.LogStreamNamePrefix), ByTime: true, After: last, Limit: 1})
-	if err != nil || len(list) == 0 {
-		return nil, err
-	}
-	return &list[0], nil
+	return list, nil
 }
 
 // filter reads a filter pattern: words and "quoted phrases" that all have to
