@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -59,6 +60,9 @@ func keys(ctx context.Context, args []string, out, errOut io.Writer) error {
 			operands, args = append(operands, args[0]), args[1:]
 		}
 	}
+	if !slices.Contains([]string{"create", "list", "delete"}, verb) {
+		return usageError{fmt.Sprintf("keys has no %q: want create, list or delete", verb)}
+	}
 	if want := map[string]int{"delete": 1}[verb]; len(operands) != want {
 		return usageError{fmt.Sprintf("keys %s takes %d arguments, not %d", verb, want, len(operands))}
 	}
@@ -101,8 +105,6 @@ func keys(ctx context.Context, args []string, out, errOut io.Writer) error {
 			return fmt.Errorf("access key %s does not exist", operands[0])
 		}
 		return err
-	default:
-		return usageError{fmt.Sprintf("keys has no %q: want create, list or delete", verb)}
 	}
 	return nil
 }

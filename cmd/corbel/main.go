@@ -71,11 +71,11 @@ func (h hinted) Unwrap() error { return h.error }
 
 func main() {
 	sandbox.Main() // does not return in a process that the sandbox started
-	os.Exit(run1(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(runCommand(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run1 runs one command and returns the exit status.
-func run1(ctx context.Context, args []string, out, errOut io.Writer) int {
+// runCommand runs one command and returns the exit status.
+func runCommand(ctx context.Context, args []string, out, errOut io.Writer) int {
 	if len(args) == 0 || slices.Contains([]string{"help", "-h", "--help"}, args[0]) {
 		fmt.Fprint(out, usage)
 		return 0
