@@ -116,7 +116,7 @@ func serve(t *testing.T, args ...string) *server {
 	t.Cleanup(func() {
 		s.stop()
 		if t.Failed() {
-			t.Logf("server log:\n%s", s.log)
+			t.Logf("server log (of builds and problems):\n%s", withoutRequests(s.log.String()))
 		}
 	})
 	return s
@@ -247,4 +247,15 @@ func TestServe_AnswersWithin(t *testing.T) {
 	if resp.StatusCode != http.StatusOK {
 		t.Errorf("GET /healthz = %s", resp.Status)
 	}
+}
+
+// withoutRequests leaves out the lines about requests, of which there are many.
+func withoutRequests(log string) string {
+	var b strings.Builder
+	for line := range strings.Lines(log) {
+		if !strings.Contains(line, "msg=request ") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }

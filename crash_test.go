@@ -266,3 +266,7 @@ func TestStopBuild_EndsACommandThatNeverEnds(t *testing.T) {
 		t.Errorf("after %v the build is %s, in %s", time.Since(began), b.BuildStatus, phase)
 	}
 }
+
+func startInput(project string) *api.StartBuildInput {
+	return &api.StartBuildInput{ProjectName: &project}
+}

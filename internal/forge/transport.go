@@ -112,6 +112,9 @@ func (t *transport) admit(r *http.Request) error {
 	switch {
 	case r.URL.Scheme != "https" && r.URL.Scheme != "http":
 		return fmt.Errorf("refused to use %q: only https and http are for source providers", r.URL.Scheme)
+	case strings.ContainsFunc(r.URL.Host, func(c rune) bool { return c > '~' }):
+		// The dialer would map it to ASCII, perhaps to another name's.
+		return errors.New("refused to send a request to a host that is not written in ASCII")
 	case r.URL.User != nil:
 		return errors.New("refused to send a request whose address contains a user name or password")
 	case r.Host != "" && !strings.EqualFold(r.Host, r.URL.Host):
@@ -150,7 +153,7 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	// connection, so there is no second look-up that could answer otherwise.
 	control := func(_, to string, _ syscall.RawConn) error {
 		a, err := netip.ParseAddrPort(to)
-		switch ip := a.Addr().Unmap(); {
+		switch ip := a.Addr(); {
 		case err != nil:
 			return fmt.Errorf("refused to dial %q", to)
 		case scheme == "" && !public(ip):
@@ -183,6 +186,7 @@ var special = func() (list []netip.Prefix) {
 // wrap an IPv4 address (NAT64, 6to4, Teredo) are not public, since the address
 // inside may be private.
 func public(ip netip.Addr) bool {
+	ip = ip.Unmap()
 	if !ip.IsGlobalUnicast() || ip.IsPrivate() {
 		return false
 	}

@@ -282,7 +282,7 @@ func (f *Fetcher) copy(root *os.Root, from, to string) (err error) {
 
 // name is what a target's tree is called in its repository's directory.
 func (t target) name(submodules bool) string {
-	return t.commit + "-" + hash(t.ref, t.object, fmt.Sprint(submodules))[:12]
+	return t.commit + "-" + hash(t.ref, t.object, fmt.Sprint(submodules))
 }
 
 // cached reports whether a target's tree is in the cache.

@@ -72,7 +72,8 @@
 // N gives N commits of the one ref. A commit id that is no branch's or tag's
 // newest commit gives the whole history at any depth. Remote origin is
 // Request.URL. There are no hooks, no credentials, and the configuration is a
-// fixed text. Git LFS files stay pointers.
+// fixed text. Git LFS files stay pointers. Modes of files are as the umask of the
+// process leaves them.
 //
 // Submodules are fetched by a loop of this package, never by git: only over
 // HTTPS (or what the parent was fetched with, from the parent's host), with the
@@ -85,5 +86,6 @@
 // An *Error is for the owner of the build; the four stems authentication
 // required, authorization failed, repository not found and reference not found
 // are the service's. Any other error is one of the server or of ctx. No text
-// contains what a host said, since a host may repeat a token.
+// contains what a host said, since a host may repeat a token; names from within a
+// repository are escaped.
 package source

@@ -97,7 +97,7 @@ func (r *remote) send(ctx context.Context, method, path string, header http.Head
 			r.base.Store(base)
 			return resp, nil
 		}
-		io.Copy(io.Discard, io.LimitReader(resp.Body, 4<<10)) // so that the connection can be used again
+		drain(resp)
 		resp.Body.Close()
 		switch resp.StatusCode {
 		case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
@@ -123,6 +123,10 @@ func (r *remote) send(ctx context.Context, method, path string, header http.Head
 		base = moved
 	}
 }
+
+// drain reads to the end, if that is near, so that the connection can be used
+// again: making one costs more than the question.
+func drain(resp *http.Response) { io.Copy(io.Discard, io.LimitReader(resp.Body, 4<<10)) }
 
 // follow returns the repository's new address, if a redirect is one to the same
 // path of another repository on the same scheme, host and port.
@@ -282,6 +286,7 @@ func (r *remote) lsRefs(ctx context.Context, format string, prefixes []string, w
 		return nil, foreignError{r.base.Load().Host, errProtocol}
 	}
 	refs, err := parseRefs(resp.Body, want)
+	drain(resp)
 	return refs, r.bodyError(ctx, err)
 }
 
@@ -296,6 +301,7 @@ func (r *remote) advertisement(ctx context.Context, want func(string) bool) (adv
 		return advertisement{}, foreignError{r.base.Load().Host, errProtocol}
 	}
 	ad, err := parseAdvertisement(resp.Body, want)
+	drain(resp)
 	return ad, r.bodyError(ctx, err)
 }
 

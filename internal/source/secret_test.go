@@ -149,13 +149,24 @@ func TestSecret_GitDoesNotHaveTheToken(t *testing.T) {
 	scanFiles(t, f.config.Dir)
 
 	// The scanner must be able to find it.
-	cmd := exec.Command("sleep", "60")
+	cmd := exec.Command("sh", "-c", "echo ready; read line")
 	cmd.Dir, cmd.Env = f.config.Dir, []string{"TOKEN=" + planted}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer cmd.Wait()
-	defer cmd.Process.Kill()
+	defer stdin.Close() // which ends it
+	if _, err := io.ReadFull(stdout, make([]byte, 6)); err != nil {
+		t.Fatal(err)
+	}
 	pids := processes(t, f.config.Dir)
 	if len(pids) != 1 || len(scanProcess(t, pids[0])) < 2 {
 		t.Errorf("the scanner does not find a planted token in processes %v", pids)
@@ -259,7 +270,8 @@ func TestFollow(t *testing.T) {
 		{"https://host.example.com/login?return=/o/old.git/info/refs", ""},
 		{"https://host.example.com/o/new.git/info/refs", ""},
 		{"https://host.example.com/o/new.git/info/refs?service=git-receive-pack", ""},
-		{"https://host.example.com/o/../new.git/info/refs?service=git-upload-pack", ""},
+		{"https://host.example.com/o/../new.git/info/refs?service=git-upload-pack", "https://host.example.com/new.git"},
+		{"https://host.example.com/o/%2e%2e/new.git/info/refs?service=git-upload-pack", ""},
 		{"https://host.example.com/info/refs?service=git-upload-pack", ""},
 		{"file:///o/new.git/info/refs?service=git-upload-pack", ""},
 		{"", ""},

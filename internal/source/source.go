@@ -139,7 +139,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 type Request struct {
 	// Key separates what different credentials may see: requests with
 	// different keys share nothing of the cache. Account, region and
-	// credential, or "anonymous".
+	// credential, or "anonymous". Whoever lets Upstream decide differently
+	// for two requests gives them different keys too, since a tree has what
+	// its submodules were fetched with.
 	Key string
 
 	// URL is the repository's address as people know it. It becomes
@@ -217,7 +219,6 @@ type place struct {
 	label  string   // in error texts
 	url    *url.URL // as people know it
 	remote *remote
-	key    string // of the cache
 }
 
 // origin is the place of a request.
@@ -253,10 +254,10 @@ func (f *Fetcher) place(req *Request, u *url.URL, label string) (*place, error) 
 	if err != nil {
 		return nil, fmt.Errorf("upstream of %s: %w", printable(u.Host), err)
 	}
-	p := &place{Request: req, label: label, url: u, key: req.Key,
+	p := &place{Request: req, label: label, url: u,
 		remote: &remote{transport: f.config.Transport, agent: "git/" + f.version + " (corbel)", authorize: req.Authorize}}
 	if !authorized {
-		p.remote.authorize, p.key = nil, "anonymous"
+		p.remote.authorize = nil
 	}
 	p.remote.base.Store(base)
 	return p, nil
@@ -265,7 +266,7 @@ func (f *Fetcher) place(req *Request, u *url.URL, label string) (*place, error) 
 // repository names the mirror and the trees of a place at a depth. The address
 // is the one before any redirect.
 func (p *place) repository(depth int) string {
-	return hash(p.key, p.url.String(), strconv.Itoa(depth))
+	return hash(p.Key, p.url.String(), strconv.Itoa(depth))
 }
 
 // hash is a short name for a list of texts.
@@ -274,7 +275,7 @@ func hash(texts ...string) string {
 	for _, s := range texts {
 		fmt.Fprintf(h, "%d:%s,", len(s), s)
 	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
+	return hex.EncodeToString(h.Sum(nil)[:20])
 }
 
 var (

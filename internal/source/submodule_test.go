@@ -119,6 +119,31 @@ func TestSubmodules(t *testing.T) {
 	}
 }
 
+// A public repository with a private submodule: the tree has private content,
+// so it must not be found by somebody without the token.
+func TestSubmodules_PrivateInPublic(t *testing.T) {
+	t.Parallel()
+	h, other := newHost(t), newHost(t)
+	sub := h.repo("private-sub.git")
+	sub.commit("refs/heads/main", "s", "secret")
+	top := other.repo("open.git")
+	top.addSubmodule("sub", "https://sub.example.com/private-sub.git", sub)
+	top.commit("refs/heads/main", "top", "top")
+	f := newFetcher(t)
+	req := authorized(top.url, "main")
+	req.Submodules = true
+	req.Upstream = func(s string) (string, bool, error) {
+		s = strings.Replace(s, "https://sub.example.com", h.URL, 1)
+		return s, strings.HasPrefix(s, h.URL), nil
+	}
+	if got := read(t, fetch(t, f, req), "sub/s"); got != "secret" {
+		t.Errorf("content of the submodule is %q", got)
+	}
+	other.received(t)
+	req.Key, req.Authorize = "somebody else", nil
+	wantError(t, f, req, "authentication required for submodule sub of primary source and source version main")
+}
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
@@ -141,7 +166,7 @@ func TestSubmodules_Hostile(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		make func(*repo)
-		want string // of the error; "fsck" stands for any of git's
+		want string // the beginning of the error; "" is success
 	}{
 		{"file", simple("file:///etc"), "only https addresses can be fetched: file:///etc, submodule sub of"},
 		{"path", simple("/etc"), "only https addresses can be fetched: /etc, submodule sub of"},
@@ -151,7 +176,7 @@ func TestSubmodules_Hostile(t *testing.T) {
 		{"out of the host", simple("../../../../evil.example.com/x"), "the relative address leads out of the host: ../../../../evil.example.com/x, submodule sub of"},
 		{"plain http elsewhere", simple(evil.URL + "/lure.git"), "only https addresses can be fetched: " + evil.URL + "/lure.git, submodule sub of"},
 		{"credentials", simple("https://a:b@example.com/r.git"), "an address must not have a user name or password: https://a:b@example.com/r.git, submodule sub of"},
-		{"newline", simple("https://example.com/%0ahost=github.com/r"), "the address has control characters: https://example.com/%0ahost=github.com/r, submodule sub of"},
+		{"tab", simple("https://example.com/%09host=github.com/r"), "the address has control characters: https://example.com/%09host=github.com/r, submodule sub of"},
 		{"missing", simple("../private-none.git"), "repository not found for submodule sub of"},
 		{"commit of another", func(r *repo) {
 			r.addSubmodule("sub", "../private-sub.git", lure2(h))
@@ -216,6 +241,9 @@ func TestHostileObjects(t *testing.T) {
 		{"submodule name", func(t *testing.T, r *repo) {
 			r.gitmodules("[submodule \"../../hooks\"]\n\tpath = sub\n\turl = https://example.com/r.git\n")
 		}},
+		{"newline in a submodule address", func(t *testing.T, r *repo) {
+			r.gitmodules("[submodule \"a\"]\n\tpath = sub\n\turl = https://example.com/%0ahost=github.com/r\n")
+		}},
 		{"submodule address is an option", func(t *testing.T, r *repo) {
 			r.gitmodules("[submodule \"a\"]\n\tpath = sub\n\turl = -u./payload\n")
 		}},
@@ -226,14 +254,12 @@ func TestHostileObjects(t *testing.T) {
 			r.gitmodules("[submodule \"a\"]\n\tpath = sub\n\turl = https://example.com/r.git\n\tupdate = !touch /tmp/pwned\n")
 		}},
 		{"gitmodules is a link", func(t *testing.T, r *repo) {
-			if err := os.Symlink("/etc/passwd", filepath.Join(r.work, ".gitmodules")); err != nil {
-				t.Fatal(err)
-			}
+			r.entry(t, "120000", ".gitmodules")
 		}},
-		{"a .git directory", func(t *testing.T, r *repo) { r.tree(t, ".git", ".git/config") }},
-		{"a .GIT directory", func(t *testing.T, r *repo) { r.tree(t, ".GIT", "") }},
-		{"a git~1 directory", func(t *testing.T, r *repo) { r.tree(t, "git~1", "") }},
-		{"dot dot", func(t *testing.T, r *repo) { r.tree(t, "..", "") }},
+		{"a .git directory", func(t *testing.T, r *repo) { r.entry(t, "040000", ".git") }},
+		{"a .GIT directory", func(t *testing.T, r *repo) { r.entry(t, "040000", ".GIT") }},
+		{"a git~1 directory", func(t *testing.T, r *repo) { r.entry(t, "040000", "git~1") }},
+		{"dot dot", func(t *testing.T, r *repo) { r.entry(t, "040000", "..") }},
 	} {
 		for _, depth := range []int{0, 1} {
 			t.Run(fmt.Sprint(c.name, ", depth ", depth), func(t *testing.T) {
@@ -262,15 +288,18 @@ func TestHostileObjects(t *testing.T) {
 	}
 }
 
-// tree pushes a commit whose tree has a directory that git would not add.
-func (r *repo) tree(t *testing.T, name, _ string) {
+// entry pushes a commit whose tree has one entry that git would not add: a
+// directory, or a link.
+func (r *repo) entry(t *testing.T, mode, name string) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(r.work, "content"), []byte("[core]\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(r.work, "content"), []byte("/etc/passwd"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	blob := git(t, r.work, "hash-object", "-w", "content")
-	inner := mktree(t, r.work, "100644 blob "+blob+"\tconfig\n")
-	outer := mktree(t, r.work, "040000 tree "+inner+"\t"+name+"\n")
+	id, kind := git(t, r.work, "hash-object", "-w", "content"), "blob"
+	if mode == "040000" {
+		id, kind = mktree(t, r.work, "100644 blob "+id+"\tconfig\n"), "tree"
+	}
+	outer := mktree(t, r.work, mode+" "+kind+" "+id+"\t"+name+"\n")
 	commit := git(t, r.work, "commit-tree", "-m", "x", outer)
 	git(t, r.work, "push", "-q", "up", commit+":refs/heads/main")
 }

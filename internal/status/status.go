@@ -123,8 +123,10 @@ func (s *Sender) send(ctx context.Context, c store.CommitStatus) error {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	a, err := s.Credentials.Resolve(ctx, c.Scope, c.Source, c.Source)
-	if err != nil {
+	if errors.Is(err, credential.ErrUnsupported) {
 		return err
+	} else if err != nil { // of the store, most likely: later is better
+		return &forge.Error{Host: "credential", Text: err.Error(), Again: forge.Again{Worthwhile: true}, Cause: err}
 	}
 	if a.Credential == nil {
 		return errors.New("there is no credential for the repository's host")

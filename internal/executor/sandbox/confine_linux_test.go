@@ -189,6 +189,15 @@ func dial() {
 	if !errors.Is(errno, unix.EPERM) {
 		fmt.Println("bpf", errno)
 	}
+	// The old way out of a chroot, for a root that may call it.
+	if os.Mkdir("/tmp/in", 0o755) == nil && unix.Chroot("/tmp/in") == nil {
+		_ = unix.Chdir("../../../../../..")
+		_ = unix.Chroot(".")
+		_, err := os.Stat(os.Getenv("HOSTFILE"))
+		try("file of the host", err)
+		_, err = os.Stat(oldRoot)
+		try("root of the host", err)
+	}
 	if on, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); on != 1 || err != nil {
 		fmt.Println("new privileges", err)
 	}

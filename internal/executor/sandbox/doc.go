@@ -19,9 +19,10 @@
 // # What a build sees
 //
 //	/usr /bin /sbin /lib* /etc /opt   the host's, read-only, with Config.ReadOnly
-//	/codebuild/output, /tmp, /var, /home, /root   its own, in Spec.Dir
+//	/codebuild/output, /tmp, /var/tmp, /home, /root   its own, in Spec.Dir
 //	/codebuild/readonly               what Put wrote, read-only
-//	/dev, /dev/shm, /run              small, its own; no host device but null and the like
+//	/var, /run, /dev/shm              small, its own, in memory
+//	/dev                              null and the like, no other device of the host
 //	/proc                             of its own processes
 //	the targets of Place              an overlay; a copy where overlays do not work
 //
@@ -38,6 +39,11 @@
 // root of a build is nobody's root and users of /etc/passwd can be used. Started
 // by anyone else, it maps that one id: root of the build has the rights of the
 // server's user on the files it can see, and no other user exists.
+//
+// One init is always kept ready, so that Start takes about 2 ms. The first shell
+// is started with the environment and waits while the source is fetched. On hosts
+// with cgroups of version 2 it is moved into its group meanwhile, which can take
+// the kernel 10 ms and more.
 //
 // The shells and all that they start have no_new_privs, a short list of
 // capabilities within their own user namespace, a Landlock domain, a seccomp

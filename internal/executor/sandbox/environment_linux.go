@@ -28,7 +28,8 @@ type process struct {
 	answers  chan answer   // closed by listen when init is gone
 	gone     chan struct{} // closed when init has been waited for
 	stderr   tail
-	landlock int // version in force inside
+	sending  sync.Mutex // one request at a time
+	landlock int        // version in force inside
 }
 
 // A tail keeps the last bytes that were written to it.
@@ -161,6 +162,8 @@ func (p *process) send(r request, files ...*os.File) error {
 		}
 		rights = unix.UnixRights(fds...)
 	}
+	p.sending.Lock()
+	defer p.sending.Unlock()
 	n, _, err := p.conn.WriteMsgUnix(message, rights, nil)
 	if err == nil && n < len(message) {
 		_, err = p.conn.Write(message[n:])

@@ -45,15 +45,16 @@ type initProcess struct {
 	socket socket
 	write  sync.Mutex // one answer at a time
 
-	machine request // what is alike for all builds, from opPrepare
-	start   request // the build, from opStart
-	output  int     // the write end of the output pipe
-	groups  []int   // cgroup.procs files to enter, open for writing
+	turn    sync.Mutex // one request at a time has what follows; the server sees to it too
+	machine request    // what is alike for all builds, from opPrepare
+	start   request    // the build, from opStart
+	output  int        // the write end of the output pipe
+	groups  []int      // files to enter cgroups by: start.Tasks of version 1, the rest of version 2
 
 	trees      int // number of placed trees
 	sealed     bool
-	outputRoot *os.Root   // /codebuild/output
-	early      chan error // how the start of the first shell went
+	outputRoot *os.Root      // /codebuild/output
+	early      chan struct{} // closed when the first shell has been loaded, or failed
 	launches   chan launch
 
 	mu       sync.Mutex
@@ -79,7 +80,7 @@ func runInit() {
 		fmt.Fprintln(os.Stderr, "init: not dumpable:", err)
 		os.Exit(1)
 	}
-	unix.Umask(0) // modes are meant as written; seal sets what shells get
+	unix.Umask(0) // modes are meant as written; shells set their own
 	i := &initProcess{
 		socket:    socket{fd: initSocket},
 		children:  map[int]chan syscall.WaitStatus{},
@@ -133,6 +134,8 @@ func (i *initProcess) answer(a answer, err error) {
 
 // do performs the requests that come before the first run.
 func (i *initProcess) do(r request) (note string, err error) {
+	i.turn.Lock()
+	defer i.turn.Unlock()
 	switch {
 	case r.Op == opPrepare:
 		i.machine = r
@@ -144,6 +147,10 @@ func (i *initProcess) do(r request) (note string, err error) {
 		go i.launcher() // ends with the process
 		return strconv.Itoa(landlockABI()), prepareRoot(r.ReadOnly, r.Hidden)
 	case i.sealed:
+		for _, fd := range i.socket.fds {
+			unix.Close(fd)
+		}
+		i.socket.fds = nil
 		return "", errors.New("too late: a command has run")
 	case r.Op == opStart:
 		i.start = r
@@ -165,9 +172,11 @@ func (i *initProcess) do(r request) (note string, err error) {
 				return "", err
 			}
 		}
+		i.awaitFirstShell()
 		i.trees++
 		return placeTree(fd, r.Dir, r.Target, i.trees, i.machine.Copy)
 	case r.Op == opPut:
+		i.awaitFirstShell()
 		return "", putFile(r.Path, r.Data)
 	}
 	return "", fmt.Errorf("unknown request %q", r.Op)
@@ -187,26 +196,30 @@ func (i *initProcess) begin(fd int) error {
 	if err := i.launch(launch{restrict: true}).err; err != nil {
 		return err
 	}
-	i.early = make(chan error, 1)
-	go func() { // ends when the shell has been started, or not
-		user, err := i.lookUser(i.start.User)
-		if err == nil {
-			_, err = i.shellOf(user)
+	i.early = make(chan struct{})
+	go func() { // ends when the shell is there, or not
+		defer close(i.early)
+		if user, err := i.lookUser(i.start.User); err == nil {
+			if sh, err := i.shellOf(user); err == nil {
+				sh.awaitReady()
+			}
 		}
-		i.early <- err
 	}()
 	return nil
 }
+
+// awaitFirstShell waits for the shell that begin has started. The host is still
+// in its mount namespace, and chroot no wall: so nothing that others have written
+// may be there for it to load, as LD_PRELOAD could have it do. If there is no
+// such shell, the first run tries again and says why.
+func (i *initProcess) awaitFirstShell() { <-i.early }
 
 // seal ends the time of Place and Put.
 func (i *initProcess) seal() error {
 	if i.sealed {
 		return nil
 	}
-	if err := <-i.early; err != nil {
-		i.early <- err
-		return err
-	}
+	i.awaitFirstShell()
 	// The work directory is made where it can be.
 	root, err := os.OpenRoot(newRoot)
 	if err != nil {

@@ -76,7 +76,12 @@ func startIn(t testing.TB, s *Sandbox, spec executor.Spec) *environment {
 	if err != nil {
 		t.Fatalf("Start(%+v): %v", spec, err)
 	}
-	t.Cleanup(func() { e.Close() })
+	t.Cleanup(func() {
+		e.Close()
+		if text := e.(*environment).p.stderr.String(); text != "" {
+			t.Errorf("init of %s says: %s", spec.Build, text)
+		}
+	})
 	return e.(*environment)
 }
 
@@ -406,13 +411,18 @@ func TestNew_Refused(t *testing.T) {
 // copySelf puts the test binary into dir, for builds to run, as self.
 func copySelf(t *testing.T, s *Sandbox, dir string) {
 	t.Helper()
-	data, err := os.ReadFile("/proc/self/exe")
+	self, err := os.Open("/proc/self/exe")
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer self.Close()
+	// Another process writes the file: ours is forked by other tests meanwhile, and
+	// a program cannot be run while any copy of us has it open for writing.
 	binary := filepath.Join(dir, "self")
+	cmd := exec.Command("sh", "-c", `cat > "$1" && chmod 755 "$1"`, "sh", binary)
+	cmd.Stdin = self
 	uid, gid := s.FileOwner()
-	if err := errors.Join(os.WriteFile(binary, data, 0o755), os.Chmod(binary, 0o755), os.Chown(binary, uid, gid), os.Chown(dir, uid, gid)); err != nil {
+	if err := errors.Join(cmd.Run(), os.Chown(binary, uid, gid), os.Chown(dir, uid, gid)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -432,7 +442,7 @@ func TestReach(t *testing.T) {
 	if landlockABI() < 6 {
 		want = "abstract socket\n" + want
 	}
-	got, _ := run(t, e, strings.Join(listeners(t, t.TempDir()), " ")+" BOUNDED=1 /codebuild/output/bin/self")
+	got, _ := run(t, e, strings.Join(listeners(t, t.TempDir()), " ")+" BOUNDED=1 HOSTFILE="+dir+"/self /codebuild/output/bin/self")
 	if got != want {
 		t.Errorf("a build can do:\n%s\nwant:\n%s", got, want)
 	}
@@ -472,6 +482,26 @@ func TestSpareKilled(t *testing.T) {
 	s.spare <- p
 	if got, _ := run(t, startIn(t, s, newSpec(t)), "echo fine"); got != "fine" {
 		t.Errorf("after the spare was killed: %q", got)
+	}
+}
+
+// A run that is cancelled at any moment of its beginning ends.
+func TestCancel_AtOnce(t *testing.T) {
+	t.Parallel()
+	spec := newSpec(t)
+	spec.StopGrace = 50 * time.Millisecond
+	e := startIn(t, open(t, Config{}), spec)
+	for n := range 40 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(n)*50*time.Microsecond)
+		var out bytes.Buffer
+		status, err := e.Run(ctx, executor.Command{Script: "exec sleep 300"}, &out)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("run %d, cancelled after %d µs: %d, %v; output %q", n, n*50, status, err, out.String())
+		}
+	}
+	if got, _ := run(t, e, "echo fine"); got != "fine" {
+		t.Errorf("after all that: %q", got)
 	}
 }
 

@@ -27,7 +27,8 @@ import (
 //	.env .pwd   what the next shell needs if this one ends, written after each
 //	            command and by a trap when the shell exits
 //
-// The first shell is started before its work directory is there. It goes to it
+// The first shell is started before the source and the work directory are there.
+// It says "ready" when it has loaded all that it needs, and goes to the directory
 // when a line begins with "c".
 //
 // The words "# end" in .env show that the shell was not killed while writing.
@@ -41,6 +42,7 @@ if [ -n "$1" ]; then . DIR/.env; fi
 shift $#
 umask 022
 trap _corbel_keep EXIT
+command printf 'ready\n' >&8
 while { IFS= command read -r _corbel_next <&8; } 2>/dev/null; do
   case $_corbel_next in c*) cd WORK || exit 1; unset OLDPWD ;; esac
   case $_corbel_next in *e) . DIR/env.sh ;; esac
@@ -62,6 +64,7 @@ type shell struct {
 
 // run performs opRun and answers it.
 func (i *initProcess) run(r request) {
+	i.turn.Lock()
 	status, err := i.runScript(r)
 	i.mu.Lock()
 	stopped := i.stopped
@@ -71,6 +74,7 @@ func (i *initProcess) run(r request) {
 		<-stopped
 		i.forgetDead()
 	}
+	i.turn.Unlock()
 	i.answer(answer{Seq: r.Seq, Status: status, Stopped: stopped != nil}, err)
 }
 
@@ -113,7 +117,7 @@ func (i *initProcess) runScript(r request) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	if info, err := os.Stat(i.start.WorkDir); sh.first != "" && (err != nil || !info.IsDir()) {
+	if strings.HasSuffix(sh.first, "c") && !isDir(i.start.WorkDir) {
 		return -1, fmt.Errorf("work directory %s is not there", i.start.WorkDir)
 	}
 	line := "\n"
@@ -130,8 +134,16 @@ func (i *initProcess) runScript(r request) (int, error) {
 	if err := i.replaceFile(user.dir+"/script.sh", r.Data); err != nil {
 		return -1, fmt.Errorf("write script: %w", err)
 	}
-	if !sh.send(line) {
-		_ = syscall.Kill(sh.pid, syscall.SIGKILL) // it cannot hear us
+	// Either the shell has its line before everything is killed, or it gets none.
+	i.mu.Lock()
+	stopped := i.stopped != nil
+	heard := !stopped && sh.send(line)
+	i.mu.Unlock()
+	if stopped {
+		return -1, nil
+	}
+	if !heard {
+		_ = syscall.Kill(sh.pid, syscall.SIGKILL)
 	}
 	for {
 		select {
@@ -140,7 +152,7 @@ func (i *initProcess) runScript(r request) (int, error) {
 				sh.answers = nil // its end is closed: only its death is left
 				continue
 			}
-			if status, err := strconv.Atoi(text); err == nil {
+			if status, err := strconv.Atoi(text); err == nil { // it may be "ready"
 				return status, nil
 			}
 		case status := <-sh.exited:
@@ -174,7 +186,6 @@ func (i *initProcess) shellOf(u user) (*shell, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start shell: %w", err)
 	}
-	i.shells[u.name] = sh
 	return sh, nil
 }
 
@@ -184,6 +195,15 @@ func exitStatus(w syscall.WaitStatus) int {
 		return 128 + int(w.Signal())
 	}
 	return w.ExitStatus()
+}
+
+// awaitReady waits until the shell has been loaded, or has ended.
+func (s *shell) awaitReady() {
+	select {
+	case <-s.answers:
+	case status := <-s.exited:
+		s.exited <- status // for the next to look
+	}
 }
 
 // send gives the shell its next line, after dropping answers that no command
@@ -231,6 +251,7 @@ func (fd readFD) Read(p []byte) (int, error) {
 	}
 }
 
+// newShell starts a shell and makes it the user's.
 func (i *initProcess) newShell(u user) (*shell, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -247,10 +268,10 @@ func (i *initProcess) newShell(u user) (*shell, error) {
 	// it had unset, so it starts from none.
 	restore, dir, env := "", i.start.WorkDir, u.env(splitEnv(i.start.Env), i.path("/"))
 	if cwd, ok := i.keptState(u); ok {
-		restore, env = "restore", nil
-		if info, err := os.Stat(cwd); err == nil && info.IsDir() {
-			dir = cwd
-		}
+		restore, dir, env = "restore", cwd, nil
+	}
+	if !isDir(dir) { // the build has removed it
+		dir = "/codebuild/output"
 	}
 	first, chroot := "", ""
 	if !i.sealed {
@@ -261,7 +282,7 @@ func (i *initProcess) newShell(u user) (*shell, error) {
 	if i.start.Shell == "bash" {
 		// bash reads $BASH_ENV, a file of the build, when it starts: that waits for
 		// the first line.
-		argv = []string{"sh", "-c", `IFS= read -r _ <&8; unset _; exec "$@"`, "sh", "bash", "-c", boot, "bash", restore}
+		argv = []string{"sh", "-c", `printf 'ready\n' >&8; IFS= read -r _ <&8; unset _; exec "$@"`, "sh", "bash", "-c", boot, "bash", restore}
 		first = "\n" + first
 	}
 	closed := ^uintptr(0)
@@ -284,13 +305,21 @@ func (i *initProcess) newShell(u user) (*shell, error) {
 	}
 	sh := &shell{pid: l.pid, control: pair[0], exited: l.exited, answers: make(chan string, 1), first: first}
 	go sh.listen(sh.answers) // ended by forget
+	i.shells[u.name] = sh
 	// The shell waits for its first line, so all this is done before it has run
 	// anything of the build.
 	if err := i.limit(sh.pid); err != nil {
 		_ = syscall.Kill(sh.pid, syscall.SIGKILL)
+		<-sh.exited
+		i.forget(u.name)
 		return nil, err
 	}
 	return sh, nil
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // limit puts a process under the limits of the environment.

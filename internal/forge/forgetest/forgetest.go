@@ -27,6 +27,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -224,9 +226,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	next(w, r)
 }
 
-// newHTTP is a server that nobody can hold up for long.
+// newHTTP is a server that says nothing about broken connections, which tests
+// are full of.
 func newHTTP(h http.Handler) *http.Server {
-	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		ErrorLog: log.New(io.Discard, "", 0),
+	}
 }
 
 // certificate makes a certificate for this machine that signs itself.

@@ -55,7 +55,7 @@ type repository struct {
 	hooks    []Hook
 }
 
-// branchRef is where c goes.
+// ref is where c goes.
 func (c *Commit) ref() string {
 	switch {
 	case c.Pull > 0:
@@ -174,7 +174,9 @@ func (s *Server) commit(r *repository, commits []Commit) ([]string, error) {
 		case touched[ref]: // fast-import goes on from there
 		case exists[ref]:
 			fmt.Fprintf(&in, "from %s^0\n", ref)
-		case touched["refs/heads/main"] || exists["refs/heads/main"]:
+		case touched["refs/heads/main"]:
+			in.WriteString("from refs/heads/main\n")
+		case exists["refs/heads/main"]:
 			in.WriteString("from refs/heads/main^0\n")
 		}
 		touched[ref] = true
@@ -230,7 +232,7 @@ func (s *Server) run(in io.Reader, args ...string) ([]byte, error) {
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		err = fmt.Errorf("git %s: %w: %s", args[0], err, bytes.TrimSpace(exit.Stderr))
+		err = fmt.Errorf("git %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(exit.Stderr))
 	}
 	return out, err
 }

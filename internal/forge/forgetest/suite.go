@@ -122,6 +122,7 @@ func Run(t *testing.T, open func(http.RoundTripper) forge.Forge) {
 	run("Check", checkGood)
 	run("CheckMissing", checkMissing)
 	run("CheckFineGrained", checkFineGrained)
+	run("CheckApp", checkApp)
 	run("CheckRefused", checkRefused)
 	run("CheckUnreachable", checkUnreachable)
 	run("CheckTime", checkTime)
@@ -196,6 +197,15 @@ func checkFineGrained(t *testing.T, s *Setup) {
 	}
 }
 
+// checkApp: the token of an app's installation is good and nobody's.
+func checkApp(t *testing.T, s *Setup) {
+	s.Server.Inject(Fault{Path: "/user", Do: Answer(403, map[string]string{"X-RateLimit-Remaining": "4000"}, `{"message":"Resource not accessible by integration","status":"403"}`)})
+	got, err := s.Forge.CheckCredential(t.Context(), s.Host, "ghs_ForgetestInstallation00000000000000009")
+	if err != nil || got.Login != "" || got.Kind != forge.App || got.Scopes != nil || got.Remaining != 4000 {
+		t.Errorf("CheckCredential = %+v, %v, want an app's token", got, err)
+	}
+}
+
 func checkRefused(t *testing.T, s *Setup) {
 	for token, words := range map[api.Secret][]string{
 		Unknown:               {"Bad credentials"},
@@ -210,8 +220,11 @@ func checkRefused(t *testing.T, s *Setup) {
 	if _, err := s.Forge.CheckCredential(t.Context(), s.Host, Good); err != nil {
 		t.Errorf("good token after bad ones: %v", err)
 	}
-	s.Server.RevokeToken(Good)
+	s.Server.Inject(Fault{Path: "/user", Times: 1, Do: Answer(401, map[string]string{"github-authentication-token-expiration": "2026-01-02 03:04:05 UTC"}, `{"message":"Bad credentials"}`)})
 	_, err := s.Forge.CheckCredential(t.Context(), s.Host, Good)
+	wantError(t, err, forge.ErrRefused, "expired on 2026-01-02")
+	s.Server.RevokeToken(Good)
+	_, err = s.Forge.CheckCredential(t.Context(), s.Host, Good)
 	wantError(t, err, forge.ErrRefused)
 }
 
@@ -230,6 +243,7 @@ func checkUnreachable(t *testing.T, s *Setup) {
 		"secondary":      SecondaryLimit(40 * time.Second),
 		"login attempts": Answer(403, nil, `{"message":"Maximum number of login attempts exceeded. Please try again later."}`),
 		"429":            Answer(429, nil, ""),
+		"echo":           Answer(500, nil, `{"message":"what is `+Good.Reveal()+`?"}`),
 	} {
 		s.Server.Heal()
 		s.Server.Inject(Fault{Path: "/user", Do: f})
@@ -243,7 +257,10 @@ func checkUnreachable(t *testing.T, s *Setup) {
 		t.Error(err)
 	}
 	_, err := s.Forge.CheckCredential(t.Context(), s.Host, Good)
-	wantError(t, err, forge.ErrUnreachable)
+	wantError(t, err, forge.ErrUnreachable, "refused")
+	if strings.Contains(err.Error(), "/user") {
+		t.Errorf("error %q repeats the address of the request", err)
+	}
 }
 
 // checkTime: a server that says nothing holds nobody longer than the context.
@@ -336,6 +353,7 @@ func statusAgain(t *testing.T, s *Setup) {
 		{"reset", Reset(), 0, 0},
 		{"Retry-After", SecondaryLimit(40 * time.Second), 40 * time.Second, 40 * time.Second},
 		{"Retry-After with a date", Answer(429, map[string]string{"Retry-After": time.Now().Add(90 * time.Second).UTC().Format(http.TimeFormat)}, ""), 80 * time.Second, 91 * time.Second},
+		{"403 with Retry-After", Answer(403, map[string]string{"Retry-After": "7"}, `{"message":"Slow down"}`), 7 * time.Second, 7 * time.Second},
 		{"secondary limit without a time", SecondaryLimit(0), time.Minute, time.Minute},
 		{"rate limit", RateLimited(time.Now().Add(20 * time.Minute)), 19 * time.Minute, 21 * time.Minute},
 		{"rate limit that is over", RateLimited(time.Now().Add(-time.Minute)), time.Second, time.Second},

@@ -188,9 +188,8 @@ func cut(s string, n int) string {
 	return s
 }
 
-// client makes a client for one call. The library's own memory of rate limits
-// would mix up tokens, so it is off; it is an allocation, the connections are
-// the transport's.
+// client makes a client for one call, so that the library's memory of rate
+// limits does not mix up tokens. The connections are the transport's.
 func (f *Forge) client(host forge.Host, token api.Secret) (*github.Client, error) {
 	base, err := url.Parse(host.API + "/")
 	if err != nil || host.API == "" {
@@ -199,7 +198,7 @@ func (f *Forge) client(host forge.Host, token api.Secret) (*github.Client, error
 	h := forge.Client(f.transport, host)
 	h.Transport = bearer{token, h.Transport}
 	c := github.NewClient(h)
-	c.BaseURL, c.UserAgent, c.DisableRateLimitCheck = base, userAgent, true
+	c.BaseURL, c.UserAgent = base, userAgent
 	return c, nil
 }
 
@@ -324,7 +323,7 @@ func noAnswer(host forge.Host, token api.Secret, err error) *forge.Error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		e.Text = "no answer in time"
 	}
-	e.Worthwhile = !errors.Is(err, forge.ErrRedirect) && !errors.Is(err, context.Canceled)
+	e.Worthwhile = !errors.Is(err, forge.ErrRedirect)
 	return e
 }
 
