@@ -47,6 +47,8 @@ func TestDecode_Refuses(t *testing.T) {
 			"ValidationException: 1 validation error detected: Value '[]' at 'ids' failed to satisfy constraint: Member must have length greater than or equal to 1"},
 		{"element of a list", "BatchGetBuilds", `{"ids":["a:b",""]}`,
 			"ValidationException: 1 validation error detected: Value '' at 'ids.2.member' failed to satisfy constraint: Member must have length greater than or equal to 1"},
+		{"null in a list", "StartBuild", `{"projectName":"p","environmentVariablesOverride":[null]}`,
+			"ValidationException: 1 validation error detected: Value null at 'environmentVariablesOverride.1.member' failed to satisfy constraint: Member must not be null"},
 		{"number out of range", "StartBuild", `{"projectName":"p","timeoutInMinutesOverride":4}`,
 			"ValidationException: 1 validation error detected: Value '4' at 'timeoutInMinutesOverride' failed to satisfy constraint: Member must have value greater than or equal to 5"},
 		{"nested", "StartBuild", `{"projectName":"p","environmentVariablesOverride":[{"name":"","value":"v"}]}`,

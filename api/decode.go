@@ -222,11 +222,11 @@ func (m *Model) validate(id ShapeID, v any, path string, found *[]string) {
 		}
 	case []any:
 		length(len(v))
-		if m.unconstrained(s.Elem) {
-			return
-		}
+		unconstrained := m.unconstrained(s.Elem)
 		for i, ev := range v {
-			if ev != nil {
+			if ev == nil {
+				*found = append(*found, fmt.Sprintf("Value null at '%s.%d.member' failed to satisfy constraint: Member must not be null", path, i+1))
+			} else if !unconstrained {
 				m.validate(s.Elem, ev, fmt.Sprintf("%s.%d.member", path, i+1), found)
 			}
 		}

@@ -97,6 +97,14 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	_, _ = io.WriteString(w, "{}")
 }
 
+// last returns the latest request and forgets it.
+func (r *recorder) last() (target, body string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	target, body, r.target, r.body = r.target, r.body, "", ""
+	return target, body
+}
+
 // What is typed means the same to the AWS CLI and to corbel.
 func TestCommandLines_AsTheAWSCLI(t *testing.T) {
 	rec := &recorder{}
@@ -140,17 +148,17 @@ func TestCommandLines_AsTheAWSCLI(t *testing.T) {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("aws codebuild %q: %v\n%s", line, err, out)
 		}
-		wantTarget, want := rec.target, rec.body
-		rec.body = ""
+		wantTarget, want := rec.last()
 		if err := codebuild(context.Background(), line, io.Discard, io.Discard); err != nil {
 			t.Errorf("corbel codebuild %q: %v", line, err)
 			continue
 		}
-		if rec.target != wantTarget {
-			t.Errorf("%q calls %s, the AWS CLI %s", line, rec.target, wantTarget)
+		target, got := rec.last()
+		if target != wantTarget {
+			t.Errorf("%q calls %s, the AWS CLI %s", line, target, wantTarget)
 		}
 		var a, b any
-		if err := errors.Join(json.Unmarshal([]byte(want), &a), json.Unmarshal([]byte(rec.body), &b)); err != nil {
+		if err := errors.Join(json.Unmarshal([]byte(want), &a), json.Unmarshal([]byte(got), &b)); err != nil {
 			t.Fatal(err)
 		}
 		if d := cmp.Diff(a, b); d != "" {

@@ -113,9 +113,10 @@ func (s *Service) newBuild(p access.Principal, project *api.Project, in *api.Sta
 	src := b.Source
 	if in.SourceTypeOverride != "" && in.SourceTypeOverride != src.Type {
 		src.Type = in.SourceTypeOverride
-		src.Auth = nil // belongs to the provider of the project's own source
+		// These belong to the provider of the project's own source.
+		src.Auth, src.GitSubmodulesConfig, src.ReportBuildStatus = nil, nil, nil
 		if src.Type == api.SourceTypeNO_SOURCE {
-			src.Location, src.GitCloneDepth, src.GitSubmodulesConfig, src.ReportBuildStatus = nil, nil, nil, nil
+			src.Location, src.GitCloneDepth = nil, nil
 		}
 	}
 	src.Location = override(src.Location, in.SourceLocationOverride)
@@ -136,10 +137,10 @@ func (s *Service) newBuild(p access.Principal, project *api.Project, in *api.Sta
 	}
 	if in.SecondarySourcesOverride != nil {
 		b.SecondarySources = in.SecondarySourcesOverride
+		if err := checkSecondarySources(b.SecondarySources); err != nil {
+			return nil, err
+		}
 		for i := range b.SecondarySources {
-			if err := checkSource(&b.SecondarySources[i], false); err != nil {
-				return nil, err
-			}
 			fillSource(&b.SecondarySources[i])
 		}
 	}
@@ -179,6 +180,11 @@ func (s *Service) newBuild(p access.Principal, project *api.Project, in *api.Sta
 		}
 	}
 	logs := override(project.LogsConfig, in.LogsConfigOverride)
+	for _, err := range []error{checkLogs(logs), checkCache(b.Cache), checkRole(p.Scope, value(b.ServiceRole))} {
+		if err != nil {
+			return nil, err
+		}
+	}
 	logs = fillLogs(logs)
 	b.Logs = &api.LogsLocation{CloudWatchLogs: logs.CloudWatchLogs, S3Logs: logs.S3Logs}
 

@@ -137,6 +137,17 @@ func TestStartBuild_Refuses(t *testing.T) {
 	wantError(t, err, "AccountLimitExceededException", "Cannot have more than 1 active builds")
 	b.finish(t, *first.Id)
 	b.start(t, &api.StartBuildInput{ProjectName: new("app")})
+	for words, in := range map[string]*api.StartBuildInput{
+		"Invalid service role":  {ServiceRoleOverride: new("nobody")},
+		"needs a location":      {CacheOverride: &api.ProjectCache{Type: api.CacheTypeS3}},
+		"identifier":            {SecondarySourcesOverride: []api.ProjectSource{{Type: api.SourceTypeGITHUB, Location: new("https://github.com/o/r")}}},
+		"logs in S3":            {LogsConfigOverride: &api.LogsConfig{S3Logs: &api.S3LogsConfig{Status: api.LogsConfigStatusTypeENABLED}}},
+		"user name or password": {SourceLocationOverride: new("https://user:password@github.com/o/r.git")},
+	} {
+		in.ProjectName = new("app")
+		_, err = b.StartBuild(b.ctx, in)
+		wantError(t, err, "InvalidInputException", words)
+	}
 	b.MaxQueued = 1
 	b.project(t, "other", nil)
 	_, err = b.StartBuild(b.ctx, &api.StartBuildInput{ProjectName: new("other")})

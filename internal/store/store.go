@@ -308,7 +308,7 @@ type LogStream struct {
 
 // A CommitStatus waits in the outbox to be sent to a provider.
 type CommitStatus struct {
-	ID int64 // set by the store
+	ID int64 // set by the store, never twice the same
 	Scope
 	Project     string
 	Build       string // build id

@@ -18,27 +18,36 @@ import (
 type queries struct {
 	db    *sql.DB
 	stmts sync.Map // SQL text -> *sql.Stmt
+
+	// shared is set where several callers are in one transaction. A context
+	// that ends would interrupt SQLite, which then gives up the transaction of
+	// all of them, so contexts count only until a caller's turn has come.
+	shared bool
 }
 
 func newQueries(db *sql.DB) *queries { return &queries{db: db} }
 
-func (q *queries) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
+// stmt returns the statement of text and the context to run it with.
+func (q *queries) stmt(ctx context.Context, text string) (context.Context, *sql.Stmt, error) {
+	if q.shared {
+		ctx = context.Background()
+	}
 	if s, ok := q.stmts.Load(text); ok {
-		return s.(*sql.Stmt), nil
+		return ctx, s.(*sql.Stmt), nil
 	}
 	s, err := q.db.PrepareContext(ctx, text)
 	if err != nil {
-		return nil, fmt.Errorf("prepare %q: %w", text, err)
+		return ctx, nil, fmt.Errorf("prepare %q: %w", text, err)
 	}
 	if prev, loaded := q.stmts.LoadOrStore(text, s); loaded {
 		_ = s.Close() // another goroutine was first
-		return prev.(*sql.Stmt), nil
+		s = prev.(*sql.Stmt)
 	}
-	return s, nil
+	return ctx, s, nil
 }
 
 func (q *queries) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
-	s, err := q.stmt(ctx, text)
+	ctx, s, err := q.stmt(ctx, text)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +56,7 @@ func (q *queries) query(ctx context.Context, text string, args ...any) (*sql.Row
 
 // row scans the only row of a query; store.ErrNotFound if there is none.
 func (q *queries) row(ctx context.Context, text string, args []any, dest ...any) error {
-	s, err := q.stmt(ctx, text)
+	ctx, s, err := q.stmt(ctx, text)
 	if err != nil {
 		return err
 	}
@@ -276,10 +285,14 @@ func (q *queries) StopRequests(ctx context.Context, holder string) ([]string, er
 		`select id from build where holder = $1 and state = 1 and stop = 1`, holder)
 }
 
+// last is a character after all others: what starts with a prefix comes before
+// the prefix and last.
+const last = "char(1114111)"
+
 func (q *queries) LogGroups(ctx context.Context, s store.Scope, prefix, after string, limit int) ([]store.LogGroup, error) {
 	return list(ctx, q, func(r *sql.Rows, g *store.LogGroup) error {
 		return r.Scan(&g.Name, (*ms)(&g.Created))
-	}, `select name, created from log_group where account = $1 and region = $2 and name > $3 and name >= $4 and substr(name, 1, length($4)) = $4
+	}, `select name, created from log_group where account = $1 and region = $2 and name > $3 and name >= $4 and name < $4 || `+last+`
 		order by name limit $5`, s.Account, s.Region, after, prefix, limit)
 }
 
@@ -293,19 +306,19 @@ func (q *queries) LogStreams(ctx context.Context, s store.Scope, page store.Stre
 		op, order = "<", "desc"
 	}
 	args := []any{s.Account, s.Region, page.Group, page.Prefix, page.Limit}
-	where, by := "", "name "+order
+	where, by := " and name >= $4 and name < $4 || "+last, "name "+order
 	if page.ByTime {
-		by = "created " + order + ", name " + order
+		where, by = " and substr(name, 1, length($4)) = $4", "created "+order+", name "+order
 	}
 	if a := page.After; a != nil {
 		if page.ByTime {
-			where, args = " and (created, name) "+op+" ($6, $7)", append(args, millis(a.Created), a.Name)
+			where, args = where+" and (created, name) "+op+" ($6, $7)", append(args, millis(a.Created), a.Name)
 		} else {
-			where, args = " and name "+op+" $6", append(args, a.Name)
+			where, args = where+" and name "+op+" $6", append(args, a.Name)
 		}
 	}
 	return list(ctx, q, scanStream, `select log_group, name, build, created from log_stream
-		where account = $1 and region = $2 and log_group = $3 and substr(name, 1, length($4)) = $4`+where+` order by `+by+` limit $5`, args...)
+		where account = $1 and region = $2 and log_group = $3`+where+` order by `+by+` limit $5`, args...)
 }
 
 func (q *queries) LogStream(ctx context.Context, s store.Scope, group, stream string) (store.LogStream, error) {
@@ -323,7 +336,7 @@ func (q *queries) Check(ctx context.Context, name string) (v []byte, err error) 
 // tx writes within the transaction that the writer has begun.
 type tx struct {
 	*queries
-	queued, stopping, outgoing bool // whom to wake after the commit
+	wake
 }
 
 func (t *tx) exec(ctx context.Context, text string, args ...any) error {
@@ -332,7 +345,7 @@ func (t *tx) exec(ctx context.Context, text string, args ...any) error {
 }
 
 func (t *tx) count(ctx context.Context, text string, args ...any) (int64, error) {
-	s, err := t.stmt(ctx, text)
+	ctx, s, err := t.stmt(ctx, text)
 	if err != nil {
 		return 0, err
 	}
@@ -508,7 +521,8 @@ func (t *tx) OverdueBuilds(ctx context.Context, now time.Time) ([]store.Build, e
 }
 
 func (t *tx) PutLogStream(ctx context.Context, s store.Scope, l store.LogStream) error {
-	if err := t.exec(ctx, `insert into log_group (account, region, name, created) values ($1, $2, $3, $4) on conflict do nothing`,
+	if err := t.exec(ctx, `insert into log_group (account, region, name, created) values ($1, $2, $3, $4)
+		on conflict do update set created = excluded.created where excluded.created < created`,
 		s.Account, s.Region, l.Group, millis(l.Created)); err != nil {
 		return err
 	}
@@ -555,7 +569,7 @@ func (t *tx) NextStatus(ctx context.Context) (at time.Time, err error) {
 	if err == nil && !n.Valid {
 		err = store.ErrNotFound
 	}
-	return time.UnixMilli(n.Int64), err
+	return time.UnixMilli(n.Int64).UTC(), err
 }
 
 func (t *tx) PutAudit(ctx context.Context, a store.Audit) error {

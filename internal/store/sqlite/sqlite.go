@@ -53,6 +53,8 @@ type Store struct {
 	queued, stopping, outgoing chan struct{}
 }
 
+var errClosed = errors.New("the store is closed")
+
 type write struct {
 	fn   func(store.Tx) error
 	done chan error // buffered, so that the writer never waits
@@ -88,7 +90,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 }
 
 func connect(path string, conns int) (*sql.DB, error) {
-	q := url.Values{"_pragma": {"busy_timeout(5000)", "journal_mode(wal)", "synchronous(full)", "foreign_keys(1)", "secure_delete(1)"}}
+	q := url.Values{"_pragma": {"busy_timeout(5000)", "journal_mode(wal)", "synchronous(full)", "foreign_keys(1)", "secure_delete(1)"}, "_txlock": {"immediate"}}
 	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String())
 	if err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
@@ -97,6 +99,10 @@ func connect(path string, conns int) (*sql.DB, error) {
 	db.SetMaxIdleConns(conns)
 	return db, nil
 }
+
+// maxAttempts is how often a process may come second to others that migrate the
+// same file.
+const maxAttempts = 5
 
 func migrate(ctx context.Context, db *sql.DB) error {
 	dir, err := fs.Sub(migrations, "migrations")
@@ -107,14 +113,19 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	have, want, err := p.GetVersions(ctx)
-	if err != nil {
-		return err
-	}
-	if have > want {
-		return fmt.Errorf("the schema is version %d and this program knows %d: use a newer corbel", have, want)
-	}
-	if have < want {
+	// Another process may be migrating the same file. Each step is a transaction,
+	// so whoever comes second fails and finds the step done.
+	for range maxAttempts {
+		var have, want int64
+		if have, want, err = p.GetVersions(ctx); err != nil {
+			continue
+		}
+		if have > want {
+			return fmt.Errorf("the schema is version %d and this program knows %d: use a newer corbel", have, want)
+		}
+		if have == want {
+			return nil
+		}
 		_, err = p.Up(ctx)
 	}
 	return err
@@ -138,11 +149,14 @@ func (s *Store) Outgoing() <-chan struct{} { return s.outgoing }
 
 // Update implements store.Store.
 func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	w := write{fn, make(chan error, 1)}
 	select {
 	case s.writes <- w:
 	case <-s.quit:
-		return errors.New("the store is closed")
+		return errClosed
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -155,7 +169,7 @@ func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
 		case err := <-w.done:
 			return err
 		default:
-			return errors.New("the store is closed")
+			return errClosed
 		}
 	}
 }
@@ -163,10 +177,17 @@ func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
 // writer is the one goroutine that writes. Close ends it.
 func (s *Store) writer() {
 	defer close(s.done)
+	ctx := context.Background()
 	tx := &tx{queries: newQueries(s.w)}
+	tx.shared = true
 	errs := make([]error, 0, maxGroup)
 	group := make([]write, 0, maxGroup)
 	for {
+		select {
+		case <-s.quit: // wins over a queue that never empties
+			return
+		default:
+		}
 		var first write
 		select {
 		case first = <-s.writes:
@@ -174,10 +195,13 @@ func (s *Store) writer() {
 			return
 		}
 		group, errs = append(group[:0], first), errs[:0]
+		tx.wake = wake{}
 		began := time.Now()
-		err := tx.exec(context.Background(), "begin immediate")
+		err := tx.exec(ctx, "begin immediate")
 		for i := 0; err == nil && i < len(group); i++ {
-			errs = append(errs, tx.run(group[i].fn))
+			var own error
+			own, err = tx.run(ctx, group[i].fn)
+			errs = append(errs, own)
 			if len(group) < maxGroup && time.Since(began) < maxTurn {
 				select {
 				case w := <-s.writes:
@@ -187,11 +211,11 @@ func (s *Store) writer() {
 			}
 		}
 		if err == nil {
-			err = tx.exec(context.Background(), "commit")
+			err = tx.exec(ctx, "commit")
 		}
 		if err != nil {
 			// Fails where there is no transaction, which is then as it should be.
-			_ = tx.exec(context.Background(), "rollback")
+			_ = tx.exec(ctx, "rollback")
 			err = fmt.Errorf("write to the database: %w", err)
 		}
 		for i, w := range group {
@@ -201,18 +225,21 @@ func (s *Store) writer() {
 				w.done <- errs[i]
 			}
 		}
+		clear(group) // keeps nothing of its callers alive while it waits
 		if err == nil {
-			s.wake(tx)
+			s.notify(tx.wake)
 		}
-		tx.queued, tx.stopping, tx.outgoing = false, false, false
 	}
 }
 
-func (s *Store) wake(t *tx) {
+// wake says whom to wake after a commit.
+type wake struct{ queued, stopping, outgoing bool }
+
+func (s *Store) notify(w wake) {
 	for _, c := range []struct {
 		set bool
 		ch  chan struct{}
-	}{{t.queued, s.queued}, {t.stopping, s.stopping}, {t.outgoing, s.outgoing}} {
+	}{{w.queued, s.queued}, {w.stopping, s.stopping}, {w.outgoing, s.outgoing}} {
 		if c.set {
 			select {
 			case c.ch <- struct{}{}:
@@ -222,19 +249,22 @@ func (s *Store) wake(t *tx) {
 	}
 }
 
-// run runs fn in a savepoint, so that an error undoes only what fn wrote.
-func (t *tx) run(fn func(store.Tx) error) (err error) {
-	ctx := context.Background()
+// run runs fn in a savepoint, so that an error undoes only what fn wrote. own
+// is the error of fn. broken is the transaction's: SQLite gives all of it up
+// when the disk is full, for example, and then nothing of the group is
+// committed.
+func (t *tx) run(ctx context.Context, fn func(store.Tx) error) (own, broken error) {
+	before := t.wake
 	if err := t.exec(ctx, "savepoint one"); err != nil {
-		return err
+		return nil, err
 	}
-	err = protect(fn, t)
-	if err != nil {
-		if undo := t.exec(ctx, "rollback to one"); undo != nil {
-			return errors.Join(err, undo)
+	if own = protect(fn, t); own != nil {
+		t.wake = before
+		if err := t.exec(ctx, "rollback to one"); err != nil {
+			return own, errors.Join(own, err)
 		}
 	}
-	return errors.Join(err, t.exec(ctx, "release one"))
+	return own, t.exec(ctx, "release one")
 }
 
 // protect turns a panic of one caller into its error, since the writer serves

@@ -62,8 +62,9 @@ create table build (
 	lease_until integer not null default 0,
 	doc         text not null            -- the contract's Build
 );
-create unique index build_project on build (account, region, project, number);
-create index build_requested on build (account, region, requested, id);
+-- The listings read their index alone: the documents are large.
+create index build_project on build (account, region, project, number, id, requested);
+create index build_requested on build (account, region, requested, id, number);
 create index build_queue on build (requested, id) where state = 0;
 create index build_running on build (holder) where state = 1;
 create index build_active on build (account, region, project) where state < 2;
