@@ -1,11 +1,23 @@
 // Package vault seals and opens secrets. It is the only door to plaintext.
 //
+// Open reads the ring of root keys, Seal and Vault.Open work with it, Binding
+// makes the name of what a secret belongs to. A database keeps a CheckValue,
+// so that a server started with another ring says so at once.
+//
 // # Keys
 //
-// A ring of root keys lives in a file of mode 0600 outside the database. One
-// key is primary and seals; every key of the ring opens. Each secret is sealed
-// under a key of its own, derived from the root key with HKDF-SHA256 and a
-// random salt, so that one key never seals much.
+// A ring of root keys lives in a file of mode 0600 outside the database:
+//
+//	{"keys": [{"id": 1, "state": "primary", "created": "2026-11-01T09:00:00Z", "key": "<base64 of 32 bytes>"}]}
+//
+// The one primary key seals, primary and active keys open, a retired key does
+// neither and only keeps its id from being used again. So a rotation is to add
+// a primary key and make the former one active, seal everything again that
+// KeyID finds under it, and retire it.
+//
+// Each secret is sealed under a key of its own, derived from the root key with
+// HKDF-SHA256 and a random salt: random nonces repeat under no key, however
+// many secrets there are.
 //
 // # Format of a sealed secret, version 1
 //
@@ -16,9 +28,15 @@
 //	21      12     nonce
 //	33      n+16   AES-256-GCM ciphertext with its tag
 //
-// The record key is HKDF-SHA256(root key, salt, "corbel/vault/1"). The
-// associated data is the first 21 bytes followed by the binding, which names
-// what the secret belongs to: a sealed value moved elsewhere does not open.
+// The record key is HKDF-SHA256(root key, salt, "corbel/vault/1"), 32 bytes.
+// The associated data is the first 21 bytes followed by the binding. All its
+// members but the last have a fixed length and the binding's own parts carry
+// theirs, so no two tuples give the same data: a sealed value that was moved
+// elsewhere, or given another key id, does not open.
+//
+// testdata/vectors.json has examples for other implementations. Version 1
+// will open for as long as Corbel exists; a change of the format is a new
+// version.
 //
 // The standard library's primitives are used alone, so that the package works
 // with GODEBUG=fips140=only.
@@ -31,11 +49,11 @@ import (
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -57,47 +75,55 @@ const (
 
 // What callers branch on.
 var (
-	ErrNoRing   = errors.New("there is no ring of root keys")
-	ErrNoKey    = errors.New("the ring lacks the root key that sealed this")
+	// ErrNoRing says that there is no file. A caller whose database holds
+	// sealed secrets must not make one.
+	ErrNoRing = errors.New("there is no ring of root keys")
+	// ErrNoKey says that the ring lacks the key that sealed a secret.
+	ErrNoKey = errors.New("the root key is not available")
+	// ErrTampered says that a sealed secret is not as it was sealed, that it
+	// belongs elsewhere, or that another ring sealed it: these look alike.
 	ErrTampered = errors.New("the sealed secret is damaged or belongs elsewhere")
 )
 
-// A Vault holds an open ring. It is safe for concurrent use.
+// A Vault holds an open ring. It is safe for concurrent use and prints
+// nothing of it.
 type Vault struct {
 	primary uint32
-	keys    map[uint32][]byte
+	keys    map[uint32]key
 }
+
+// Format implements fmt.Formatter.
+func (*Vault) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[vault]") }
 
 // ring is the file.
 type ring struct {
-	Primary uint32 `json:"primary"`
-	Keys    []key  `json:"keys"`
+	Keys []key `json:"keys"`
 }
 
 type key struct {
 	ID      uint32    `json:"id"`
-	Key     string    `json:"key"` // base64 of 32 bytes
+	State   state     `json:"state"`
 	Created time.Time `json:"created"`
+	Key     []byte    `json:"key"`
 }
 
-// Open reads the ring at path. It refuses a file that others may read, that is
-// no regular file, or that holds anything but whole keys. ErrNoRing if there
-// is none.
+// A state says what a root key does.
+type state string
+
+const (
+	primary state = "primary" // seals and opens
+	active  state = "active"  // opens
+	retired state = "retired" // neither
+)
+
+// maxRing bounds the file: thousands of keys.
+const maxRing = 1 << 20
+
+// Open reads the ring at path. It refuses a file that others than its owner
+// may use, that is no regular file, or that holds anything but whole keys with
+// one primary among them. ErrNoRing if there is none.
 func Open(path string) (*Vault, error) {
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w at %s", ErrNoRing, path)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	if perm := info.Mode().Perm(); perm&0o077 != 0 {
-		return nil, fmt.Errorf("%s has mode %#o, so others can read the root keys: chmod 600 it", path, perm)
-	}
-	data, err := os.ReadFile(path)
+	data, err := read(path)
 	if err != nil {
 		return nil, err
 	}
@@ -105,24 +131,66 @@ func Open(path string) (*Vault, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	var r ring
-	if d.Decode(&r) != nil {
+	if d.Decode(&r) != nil || d.Decode(&struct{}{}) != io.EOF {
 		return nil, fmt.Errorf("%s is not a ring of root keys", path)
 	}
-	v := &Vault{primary: r.Primary, keys: map[uint32][]byte{}}
+	v := &Vault{keys: map[uint32]key{}}
 	for _, k := range r.Keys {
-		raw, err := base64.StdEncoding.DecodeString(k.Key)
-		if err != nil || len(raw) != keySize {
-			return nil, fmt.Errorf("%s: root key %d is not %d bytes of base64", path, k.ID, keySize)
+		if len(k.Key) != keySize {
+			return nil, fmt.Errorf("%s: root key %d has %d bytes, want %d", path, k.ID, len(k.Key), keySize)
 		}
-		if v.keys[k.ID] != nil {
+		if _, twice := v.keys[k.ID]; twice {
 			return nil, fmt.Errorf("%s: root key %d stands twice", path, k.ID)
 		}
-		v.keys[k.ID] = raw
+		v.keys[k.ID] = k
+		switch k.State {
+		case primary:
+			if v.keys[v.primary].State == primary && v.primary != k.ID {
+				return nil, fmt.Errorf("%s: root keys %d and %d are both primary", path, v.primary, k.ID)
+			}
+			v.primary = k.ID
+		case active, retired:
+		default:
+			return nil, fmt.Errorf("%s: root key %d is neither primary, active nor retired", path, k.ID)
+		}
 	}
-	if v.keys[v.primary] == nil {
-		return nil, fmt.Errorf("%s: the primary root key %d is missing", path, r.Primary)
+	if v.keys[v.primary].State != primary {
+		return nil, fmt.Errorf("%s: no root key is primary", path)
 	}
 	return v, nil
+}
+
+// read returns a ring's file if only its owner may use it.
+func read(path string) ([]byte, error) {
+	named, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w at %s", ErrNoRing, path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !named.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !os.SameFile(named, info) {
+		return nil, fmt.Errorf("%s was replaced while it was opened", path)
+	}
+	if perm := info.Mode().Perm(); perm&^0o600 != 0 {
+		return nil, fmt.Errorf("%s has mode %#o, want 0600: chmod 600 it, and if others could read it, rotate the root key", path, perm)
+	}
+	if info.Size() > maxRing {
+		return nil, fmt.Errorf("%s is not a ring of root keys", path)
+	}
+	return io.ReadAll(io.LimitReader(f, maxRing))
 }
 
 // OpenOrCreate is Open, but makes a ring with one random key if there is
@@ -132,21 +200,22 @@ func OpenOrCreate(path string) (*Vault, error) {
 	if !errors.Is(err, ErrNoRing) {
 		return v, err
 	}
-	raw := make([]byte, keySize)
-	rand.Read(raw)
-	data, err := json.MarshalIndent(ring{1, []key{{1, base64.StdEncoding.EncodeToString(raw), time.Now().UTC().Truncate(time.Second)}}}, "", "  ")
+	k := key{ID: 1, State: primary, Created: time.Now().UTC().Truncate(time.Second), Key: make([]byte, keySize)}
+	rand.Read(k.Key)
+	data, err := json.MarshalIndent(ring{[]key{k}}, "", "  ")
 	if err != nil {
 		return nil, err
 	}
-	if err := create(path, append(data, '\n')); err != nil {
+	err = create(path, append(data, '\n'))
+	if err != nil && !errors.Is(err, fs.ErrExist) { // another may have been first: theirs is the ring
 		return nil, fmt.Errorf("write the ring of root keys: %w", err)
 	}
 	return Open(path)
 }
 
-// create writes a file that did not exist, durably: losing a ring after
-// sealing with it would lose the secrets.
-func create(path string, data []byte) (err error) {
+// create writes a file that did not exist, whole and durably or not at all:
+// losing a ring after sealing with it would lose the secrets.
+func create(path string, data []byte) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".ring-*") // mode 0600
 	if err != nil {
 		return err
@@ -156,7 +225,7 @@ func create(path string, data []byte) (err error) {
 	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return err
 	}
-	if err := os.Link(tmp.Name(), path); err != nil { // fails if another was first
+	if err := os.Link(tmp.Name(), path); err != nil { // fails if there is one, where rename would replace it
 		return err
 	}
 	dir, err := os.Open(filepath.Dir(path))
@@ -184,9 +253,12 @@ func (v *Vault) aead(header []byte, binding string) (cipher.AEAD, []byte, error)
 	id := binary.BigEndian.Uint32(header[1:5])
 	root, ok := v.keys[id]
 	if !ok {
-		return nil, nil, fmt.Errorf("%w: key %d", ErrNoKey, id)
+		return nil, nil, fmt.Errorf("%w: no key %d in ring", ErrNoKey, id)
 	}
-	record, err := hkdf.Key(sha256.New, root, header[5:headerSize], label, keySize)
+	if root.State == retired {
+		return nil, nil, fmt.Errorf("%w: key %d is retired", ErrNoKey, id)
+	}
+	record, err := hkdf.Key(sha256.New, root.Key, header[5:headerSize], label, keySize)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -214,8 +286,8 @@ func (v *Vault) Seal(binding string, secret api.Secret) ([]byte, error) {
 // Open opens what Seal sealed for the same binding. ErrNoKey if the ring
 // lacks its key, ErrTampered if anything about it is different.
 func (v *Vault) Open(binding string, sealed []byte) (api.Secret, error) {
-	if len(sealed) < overhead || sealed[0] != version {
-		return "", ErrTampered
+	if _, err := KeyID(sealed); err != nil {
+		return "", err
 	}
 	a, ad, err := v.aead(sealed, binding)
 	if err != nil {
@@ -228,10 +300,13 @@ func (v *Vault) Open(binding string, sealed []byte) (api.Secret, error) {
 	return api.Secret(text), nil
 }
 
-// KeyID returns which root key sealed a secret.
+// KeyID returns which root key sealed a secret, without opening it.
 func KeyID(sealed []byte) (uint32, error) {
-	if len(sealed) < overhead || sealed[0] != version {
-		return 0, ErrTampered
+	if len(sealed) < overhead {
+		return 0, fmt.Errorf("%w: it was cut to %d bytes", ErrTampered, len(sealed))
+	}
+	if sealed[0] != version {
+		return 0, fmt.Errorf("%w: its format has version %d, this version of Corbel knows %d", ErrTampered, sealed[0], version)
 	}
 	return binary.BigEndian.Uint32(sealed[1:5]), nil
 }
@@ -239,7 +314,8 @@ func KeyID(sealed []byte) (uint32, error) {
 // checkText is sealed into a database when it is made.
 const checkText = "this ring opens this database"
 
-// CheckValue returns a value by which Check recognises the ring later.
+// CheckValue returns a value by which Check recognises the ring later. It is
+// sealed like a secret, so a rotation seals it again.
 func (v *Vault) CheckValue() ([]byte, error) { return v.Seal(Binding("check"), checkText) }
 
 // Check reports why the ring is not the one that made value, or nil.
