@@ -14,6 +14,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -43,6 +44,7 @@ func main() {
 	corbel := flag.String("corbel", "bin/corbel", "`path` of the program")
 	duration := flag.Duration("d", 700*time.Millisecond, "`time` of a round")
 	rounds := flag.Int("rounds", 3, "`number` of rounds of each cell")
+	only := flag.String("only", "", "`part` to run: requests, growth or latency (default all)")
 	limitAt := flag.String("limit", "", "run the bare limit on this `address` and nothing else (the bench starts itself so)")
 	db := flag.String("db", "", "`file` of the bare limit's database")
 	flag.Parse()
@@ -55,7 +57,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	b := &bench{ctx: ctx, corbel: *corbel, duration: *duration, rounds: *rounds}
+	b := &bench{ctx: ctx, corbel: *corbel, duration: *duration, rounds: *rounds, only: *only}
 	if err := b.run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -89,6 +91,7 @@ type bench struct {
 	corbel   string
 	duration time.Duration
 	rounds   int
+	only     string
 	dir      string
 	stops    []func()
 }
@@ -109,6 +112,21 @@ func (b *bench) run() (err error) {
 	fmt.Printf("%s, %d processors, %s. Medians of %d rounds of %v; client and server share the machine.\n",
 		runtime.GOOS+"/"+runtime.GOARCH, runtime.NumCPU(), runtime.Version(), b.rounds, b.duration)
 
+	for _, part := range []struct {
+		name string
+		run  func() error
+	}{{"requests", b.requests}, {"growth", b.growth}, {"latency", b.firstCommand}} {
+		if b.only == "" || b.only == part.name {
+			if err := part.run(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// requests measures the start and the calls, beside the limit and moto.
+func (b *bench) requests() error {
 	// Builds are queued and not run, so that the figures are those of the API.
 	corbel, server, err := b.startCorbel("api", "-builds", "0", "-verify-credentials", "off", "-max-queued-builds", "0")
 	if err != nil {
@@ -153,10 +171,7 @@ func (b *bench) run() (err error) {
 		}
 	}
 	fmt.Printf("\nMemory of corbel after that: %s.\n", rss(server))
-	if err := b.growth(); err != nil {
-		return err
-	}
-	return b.firstCommand()
+	return nil
 }
 
 // row measures one call on all targets in turn, round by round.
@@ -278,6 +293,8 @@ func (b *bench) firstCommand() error {
 		}
 		var first, whole []time.Duration
 		for n := range 43 {
+			// Builds seldom come on each other's heels.
+			time.Sleep(50*time.Millisecond + rand.N(100*time.Millisecond))
 			sent := time.Now()
 			if err := t.start(b.ctx); err != nil {
 				return err
@@ -343,7 +360,7 @@ func (b *bench) seconds(t *target, id string) (time.Duration, error) {
 			return time.Duration((got.EndTime - got.StartTime) * float64(time.Second)), nil
 		}
 		select {
-		case <-time.After(2 * time.Millisecond):
+		case <-time.After(20 * time.Millisecond):
 		case <-b.ctx.Done():
 		}
 	}

@@ -61,9 +61,10 @@ type build struct {
 	env      executor.Environment
 	vars     *variables
 	spec     *buildspec.Spec
-	released []func() // source trees in use
-	ran      bool     // a command has run
-	ok       bool     // no phase has failed
+	early    chan fetched // the primary source, asked for while the environment starts
+	released []func()     // source trees in use
+	ran      bool         // a command has run
+	ok       bool         // no phase has failed
 }
 
 // build takes a claimed build to its end.
@@ -106,6 +107,7 @@ func (b *build) run(ctx context.Context) (err error) {
 		b.leave(&failure{api.StatusTypeFAULT, codeInternal, "The build's log could not be opened: " + err.Error()})
 		return b.complete(ctx)
 	}
+	b.fetchEarly()
 	// Nothing of the build runs yet, so saving and starting go together.
 	saved := b.save(ctx, func(tx store.Tx, s store.Build) error {
 		return tx.PutLogStream(ctx, s.Scope, store.LogStream{
@@ -118,9 +120,8 @@ func (b *build) run(ctx context.Context) (err error) {
 	}
 	if b.leave(problem) {
 		phase.Enter(b.Doc, api.BuildPhaseTypeDOWNLOAD_SOURCE, b.r.Now())
-		saved := b.save(ctx, nil)
-		problem := b.download()
-		if err := <-saved; err != nil {
+		problem, err := b.downloadAndTell(ctx)
+		if err != nil {
 			return err
 		}
 		if b.leave(problem) {
@@ -135,14 +136,12 @@ func (b *build) run(ctx context.Context) (err error) {
 // save writes the document as it is now, and with it what also says; the
 // channel receives how that went.
 func (b *build) save(ctx context.Context, also func(store.Tx, store.Build) error) <-chan error {
-	doc, err := clone(b.Doc)
 	done := make(chan error, 1)
+	snapshot, err := b.snapshot()
 	if err != nil {
 		done <- err
 		return done
 	}
-	snapshot := b.Build
-	snapshot.Doc = doc
 	go func() { // ends when the store has answered
 		done <- b.r.Store.Update(ctx, func(tx store.Tx) error {
 			if err := tx.SaveBuild(ctx, snapshot); err != nil || also == nil {
@@ -152,6 +151,37 @@ func (b *build) save(ctx context.Context, also func(store.Tx, store.Build) error
 		})
 	}()
 	return done
+}
+
+// snapshot copies the build as it is now.
+func (b *build) snapshot() (store.Build, error) {
+	s := b.Build
+	var err error
+	s.Doc, err = clone(b.Doc)
+	return s, err
+}
+
+// tellTime is how long DOWNLOAD_SOURCE may last before the store is told of
+// it. A source that is in the cache takes less, and then the commit would be
+// most of it.
+const tellTime = 15 * time.Millisecond
+
+// downloadAndTell is download, with the store told of the phase if it lasts.
+// Its second error is one of the store.
+func (b *build) downloadAndTell(ctx context.Context) (problem, err error) {
+	now, err := b.snapshot()
+	if err != nil {
+		return nil, err
+	}
+	done := make(chan error, 1)
+	go func() { done <- b.download() }() // ends with the build's time at the latest
+	select {
+	case problem = <-done:
+		return problem, nil
+	case <-time.After(tellTime):
+	}
+	err = b.r.Store.Update(ctx, func(tx store.Tx) error { return tx.SaveBuild(ctx, now) })
+	return <-done, err
 }
 
 // leave ends the current phase as err says, writes its lines to the log, and
@@ -201,6 +231,7 @@ func ended(cause error) *failure {
 // back to the queue instead.
 func (b *build) complete(ctx context.Context) error {
 	cause := context.Cause(b.ctx)
+	b.dropEarly()
 	if errors.Is(cause, errShutdown) && !b.ran && b.Attempt < maxAttempts {
 		phase.Requeue(b.Doc, b.r.Now())
 		return b.r.Store.Update(ctx, func(tx store.Tx) error { return tx.ReturnBuild(ctx, b.Build) })
@@ -235,6 +266,7 @@ func (b *build) closeLog() {
 
 // cleanup removes everything that the build had on this machine.
 func (b *build) cleanup() {
+	b.dropEarly()
 	b.closeLog()
 	if b.env != nil {
 		if err := b.env.Close(); err != nil {
@@ -324,9 +356,52 @@ func (b *build) download() error {
 	return nil
 }
 
+// fetched is what became of a source.
+type fetched struct {
+	tree *source.Tree // nil for a source that has nothing to fetch
+	err  error
+}
+
+// fetchEarly begins to get the primary source, which needs no environment.
+func (b *build) fetchEarly() {
+	early := make(chan fetched, 1)
+	b.early = early
+	go func() { // ends with the build's time at the latest
+		tree, err := b.get(b.Doc.Source, value(b.Doc.SourceVersion), "primary source")
+		early <- fetched{tree, err}
+	}()
+}
+
+// dropEarly ends a fetch that nobody came for.
+func (b *build) dropEarly() {
+	if b.early == nil {
+		return
+	}
+	b.cancel(nil)
+	if got := <-b.early; got.tree != nil {
+		got.tree.Release()
+	}
+	b.early = nil
+}
+
 // fetch brings one source into the environment. It returns nil for a source
 // that has nothing to fetch.
 func (b *build) fetch(src *api.ProjectSource, version, name, id string) (*source.Tree, error) {
+	var got fetched
+	if early := b.early; early != nil && id == "" {
+		got, b.early = <-early, nil
+	} else {
+		got.tree, got.err = b.get(src, version, name)
+	}
+	if got.err != nil || got.tree == nil {
+		return nil, got.err
+	}
+	b.released = append(b.released, got.tree.Release)
+	return got.tree, b.env.Place(b.ctx, executor.Tree{Dir: got.tree.Dir, Target: b.vars.srcDir(id)})
+}
+
+// get gets one source.
+func (b *build) get(src *api.ProjectSource, version, name string) (*source.Tree, error) {
 	switch src.Type {
 	case api.SourceTypeNO_SOURCE:
 		return nil, nil
@@ -354,15 +429,11 @@ func (b *build) fetch(src *api.ProjectSource, version, name, id string) (*source
 		Submodules: src.GitSubmodulesConfig != nil && value(src.GitSubmodulesConfig.FetchSubmodules),
 		Name:       name,
 	})
-	if err != nil {
-		var known *source.Error
-		if errors.As(err, &known) {
-			return nil, failed(codeClient, "%s", known.Message)
-		}
-		return nil, err
+	var known *source.Error
+	if errors.As(err, &known) {
+		return nil, failed(codeClient, "%s", known.Message)
 	}
-	b.released = append(b.released, tree.Release)
-	return tree, b.env.Place(b.ctx, executor.Tree{Dir: tree.Dir, Target: b.vars.srcDir(id)})
+	return tree, err
 }
 
 // buildspec returns the text of the buildspec: inline, a file of the primary
