@@ -128,6 +128,10 @@ func TestHostileBuildspecsAndCommands(t *testing.T) {
 		{"writes to the machine", spec("touch /usr/x || touch /etc/x"), "FAILED", "BUILD", "COMMAND_EXECUTION_ERROR", "exit status 1"},
 		{"mounts", spec("mount -t tmpfs none /mnt"), "FAILED", "BUILD", "COMMAND_EXECUTION_ERROR", "exit status"},
 		{"prints 20 MB", spec("head -c 20000000 /dev/zero | tr '\\\\0' x"), "SUCCEEDED", "", "", ""},
+		{"bash", "version: 0.2\nenv:\n  shell: bash\nphases:\n  build:\n    commands:\n      - list=(a b)\n      - '[[ ${list[1]} == b ]]'\n", "SUCCEEDED", "", "", ""},
+		{"no bash by itself", "version: 0.2\nphases:\n  build:\n    commands:\n      - '[ -z \"$BASH_VERSION\" ]'\n", "SUCCEEDED", "", "", ""},
+		{"another user", "version: 0.2\nrun-as: nobody\nphases:\n  build:\n    commands:\n      - '[ \"$(id -un)\" = nobody ]'\n", "SUCCEEDED", "", "", ""},
+		{"no such user", "version: 0.2\nrun-as: nosuchuser\nphases:\n  build:\n    commands: [id]\n", "FAILED", "BUILD", "CLIENT_ERROR", "nosuchuser"},
 		{"shell code in odd places", spec(`'echo "$(id)"; echo ${HOME}'`), "SUCCEEDED", "", "", ""},
 	} {
 		b := s.build(&api.StartBuildInput{ProjectName: new("app"), BuildspecOverride: new(c.spec)})

@@ -164,6 +164,10 @@ type Command struct {
 	// of their own, so variables of one are not seen by another.
 	User string
 
+	// Shell overrides Spec.Shell: "sh" or "bash". A user has one shell; asked for
+	// the other kind, it begins anew: name the same one in every command.
+	Shell string
+
 	// Env is exported in the shell before the script runs, as KEY=value, and
 	// stays there. Keys are shell identifiers.
 	Env []string

@@ -562,7 +562,7 @@ func (b *build) sequence(commands []string, user string, succeeding bool) error 
 		if b.spec.Version == "0.1" { // each command has a shell of its own there
 			script = "(\n" + c + "\n)"
 		}
-		status, err := b.env.Run(b.ctx, executor.Command{Script: script, User: user, Env: b.vars.command(user, succeeding)}, b.log)
+		status, err := b.env.Run(b.ctx, executor.Command{Script: script, User: user, Shell: b.spec.Shell, Env: b.vars.command(user, succeeding)}, b.log)
 		b.log.blank()
 		switch {
 		case err == nil:
@@ -594,7 +594,7 @@ func (b *build) export() error {
 		fmt.Fprintf(&script, "printf '%%s\\000' \"${%s-}\"\n", name)
 	}
 	var out limited
-	if _, err := b.env.Run(b.ctx, executor.Command{Script: script.String(), User: b.spec.RunAs}, &out); err != nil {
+	if _, err := b.env.Run(b.ctx, executor.Command{Script: script.String(), User: b.exportUser(), Shell: b.spec.Shell}, &out); err != nil {
 		return err
 	}
 	values := strings.Split(out.String(), "\x00")
@@ -604,6 +604,20 @@ func (b *build) export() error {
 		}
 	}
 	return nil
+}
+
+// exportUser is whose shell has the values that are exported: that of the last
+// phase with commands.
+func (b *build) exportUser() string {
+	user := b.spec.RunAs
+	for _, p := range b.spec.Phases {
+		if len(p.Commands)+len(p.Finally) > 0 {
+			if user = p.RunAs; user == "" {
+				user = b.spec.RunAs
+			}
+		}
+	}
+	return user
 }
 
 // limited keeps the first maxExported bytes of what is written to it.

@@ -17,6 +17,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -63,6 +64,7 @@ func Run(t *testing.T, open func(t *testing.T) executor.Executor) {
 		story("Descriptors/"+shell, in(descriptors))
 		story("Cancel/"+shell, in(cancel))
 	}
+	story("ShellOfCommand", shellOfCommand)
 	story("WriterFails", writerFails)
 	story("CancelStubborn", cancelStubborn)
 	story("CancelledBefore", cancelledBefore)
@@ -115,6 +117,22 @@ func start(t *testing.T, ex executor.Executor, change ...func(*executor.Spec)) b
 
 func inShell(shell string) func(*executor.Spec) {
 	return func(s *executor.Spec) { s.Shell = shell }
+}
+
+// shellOfCommand asks for bash although the environment was started for sh.
+func shellOfCommand(t *testing.T, ex executor.Executor) {
+	b := start(t, ex, inShell("sh"))
+	for i, c := range []struct{ script, want string }{
+		{`[[ abc == a* ]] && list=(1 2 3) && echo "${#list[@]}"`, "3"},
+		{`echo "${list[2]}"`, "3"},
+	} {
+		if got, status := b.do(executor.Command{Script: c.script, Shell: "bash", Env: []string{"A=b"}}); got != c.want || status != 0 {
+			t.Errorf("command %d in bash prints %q with status %d, want %q", i, got, status, c.want)
+		}
+	}
+	if _, err := b.Run(t.Context(), executor.Command{Script: "true", Shell: "fish"}, io.Discard); err == nil {
+		t.Error("a shell that there is not was accepted")
+	}
 }
 
 // do runs a script as command and returns its output, trimmed, and its status.

@@ -313,6 +313,9 @@ func (e *environment) Run(ctx context.Context, command executor.Command, out io.
 	if err != nil {
 		return -1, err
 	}
+	if command.Shell != "" && command.Shell != "sh" && command.Shell != "bash" {
+		return -1, fmt.Errorf("shell %q: want sh or bash", command.Shell)
+	}
 	e.use.Lock()
 	defer e.use.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -324,7 +327,7 @@ func (e *environment) Run(ctx context.Context, command executor.Command, out io.
 	if err := e.output.SetReadDeadline(time.Time{}); err != nil {
 		return -1, e.explain(executor.ErrDead)
 	}
-	if err := e.p.send(request{Op: opRun, Seq: seq, User: command.User, Env: env, Data: []byte(command.Script)}); err != nil {
+	if err := e.p.send(request{Op: opRun, Seq: seq, User: command.User, Shell: command.Shell, Env: env, Data: []byte(command.Script)}); err != nil {
 		return -1, e.explain(executor.ErrDead)
 	}
 	delivered := make(chan error, 1)

@@ -200,7 +200,7 @@ func (i *initProcess) begin(fd int) error {
 	go func() { // ends when the shell is there, or not
 		defer close(i.early)
 		if user, err := i.lookUser(i.start.User); err == nil {
-			if sh, err := i.shellOf(user); err == nil {
+			if sh, err := i.shellOf(user, i.start.Shell); err == nil {
 				sh.awaitReady()
 			}
 		}

@@ -55,6 +55,7 @@ const stateEnd = "# end\n"
 
 // A shell is one running shell.
 type shell struct {
+	program string // sh or bash
 	pid     int
 	control int                     // init's end of descriptor 8
 	exited  chan syscall.WaitStatus // one status, when it has ended
@@ -113,7 +114,11 @@ func (i *initProcess) runScript(r request) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	sh, err := i.shellOf(user)
+	program := r.Shell
+	if program == "" {
+		program = i.start.Shell
+	}
+	sh, err := i.shellOf(user, program)
 	if err != nil {
 		return -1, err
 	}
@@ -169,20 +174,27 @@ func (i *initProcess) runScript(r request) (int, error) {
 	}
 }
 
-// shellOf returns the running shell of the user, or a new one.
-func (i *initProcess) shellOf(u user) (*shell, error) {
+// shellOf returns the running shell of the user, or a new one if there is none
+// or it is another program.
+func (i *initProcess) shellOf(u user, program string) (*shell, error) {
 	if sh := i.shells[u.name]; sh != nil {
-		select {
-		case <-sh.exited: // between two commands
+		if (sh.program == "bash") != (program == "bash") {
+			_ = syscall.Kill(sh.pid, syscall.SIGKILL)
+			<-sh.exited
 			i.forget(u.name)
-		default:
-			return sh, nil
+		} else {
+			select {
+			case <-sh.exited: // between two commands
+				i.forget(u.name)
+			default:
+				return sh, nil
+			}
 		}
 	}
 	if err := i.makeShellDir(u); err != nil {
 		return nil, fmt.Errorf("make directory of the shell: %w", err)
 	}
-	sh, err := i.newShell(u)
+	sh, err := i.newShell(u, program)
 	if err != nil {
 		return nil, fmt.Errorf("start shell: %w", err)
 	}
@@ -252,7 +264,7 @@ func (fd readFD) Read(p []byte) (int, error) {
 }
 
 // newShell starts a shell and makes it the user's.
-func (i *initProcess) newShell(u user) (*shell, error) {
+func (i *initProcess) newShell(u user, program string) (*shell, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -279,7 +291,7 @@ func (i *initProcess) newShell(u user) (*shell, error) {
 	}
 	boot := strings.NewReplacer("DIR", "/codebuild/output/"+u.dir, "WORK", quote(i.start.WorkDir)).Replace(bootText)
 	argv := []string{"sh", "-c", boot, "sh", restore}
-	if i.start.Shell == "bash" {
+	if program == "bash" {
 		// bash reads $BASH_ENV, a file of the build, when it starts: that waits for
 		// the first line.
 		argv = []string{"sh", "-c", `printf 'ready\n' >&8; IFS= read -r _ <&8; unset _; exec "$@"`, "sh", "bash", "-c", boot, "bash", restore}
@@ -303,7 +315,7 @@ func (i *initProcess) newShell(u user) (*shell, error) {
 		unix.Close(pair[0])
 		return nil, fmt.Errorf("/bin/sh in %s: %w", dir, l.err)
 	}
-	sh := &shell{pid: l.pid, control: pair[0], exited: l.exited, answers: make(chan string, 1), first: first}
+	sh := &shell{program: program, pid: l.pid, control: pair[0], exited: l.exited, answers: make(chan string, 1), first: first}
 	go sh.listen(sh.answers) // ended by forget
 	i.shells[u.name] = sh
 	// The shell waits for its first line, so all this is done before it has run

@@ -56,7 +56,7 @@ type request struct {
 	// place; descriptor: HasDir ? mount of Dir
 	Target string `json:",omitempty"`
 
-	// put: Path, Data. run: Data is the script, with User and Env.
+	// put: Path, Data. run: Data is the script, with User, Shell and Env.
 	Path string `json:",omitempty"`
 	Data []byte `json:",omitempty"`
 }
