@@ -216,8 +216,11 @@ func (s *LogService) FilterLogEvents(ctx context.Context, in *logs.FilterLogEven
 // search adds the events of one stream that match to out. full says that the
 // answer is, and next where the stream goes on.
 func (s *LogService) search(l store.LogStream, from buildlog.Offset, bounds buildlog.Span, match func(string) bool, limit int, size *int, out *logs.FilterLogEventsResponse) (next buildlog.Offset, full bool, err error) {
-	written, err := s.Logs.Written(logID(l.Build))
-	for err == nil && !written.Before(bounds.Start) { // else all of it is older
+	last, err := s.Logs.ReadBack(logID(l.Build), buildlog.End, buildlog.Span{}, 1, maxEventBytes)
+	if err == nil && len(last.Events) > 0 && last.Events[0].Time.Before(bounds.Start) {
+		return 0, false, nil // all of it is older
+	}
+	for err == nil {
 		var page buildlog.Page
 		if page, err = s.Logs.Read(logID(l.Build), from, bounds, maxEvents, maxEventBytes); err != nil || len(page.Events) == 0 {
 			break
