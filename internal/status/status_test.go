@@ -1,0 +1,189 @@
+package status
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/corbel-build/corbel/api"
+	"github.com/corbel-build/corbel/internal/credential"
+	"github.com/corbel-build/corbel/internal/forge"
+	"github.com/corbel-build/corbel/internal/store"
+	"github.com/corbel-build/corbel/internal/store/sqlite"
+	"github.com/corbel-build/corbel/internal/vault"
+)
+
+var scope = store.Scope{Account: "123456789012", Region: "us-west-2"}
+
+// A provider keeps the statuses that it took, and answers each attempt with
+// the next error.
+type provider struct {
+	mu     sync.Mutex
+	errs   []error
+	took   []string
+	tried  int
+	change chan struct{} // receives after each attempt
+}
+
+func (*provider) CheckCredential(context.Context, forge.Host, api.Secret) (forge.Check, error) {
+	return forge.Check{}, errors.New("not asked for in these tests")
+}
+
+func (p *provider) SetStatus(_ context.Context, h forge.Host, token api.Secret, repo string, s forge.Status) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer func() { p.change <- struct{}{} }()
+	p.tried++
+	if h.Name != "github.com" || token.Reveal() != "ghp_StatusTest" || repo != "octo/app" {
+		return fmt.Errorf("called with host %s and repository %s", h.Name, repo)
+	}
+	if len(p.errs) > 0 {
+		err := p.errs[0]
+		p.errs = p.errs[1:]
+		if err != nil {
+			return err
+		}
+	}
+	p.took = append(p.took, s.State)
+	return nil
+}
+
+func start(t *testing.T, p *provider, imported bool) store.Store {
+	t.Helper()
+	p.change = make(chan struct{}, 100)
+	dir := t.TempDir()
+	st, err := sqlite.Open(context.Background(), filepath.Join(dir, "db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := vault.OpenOrCreate(filepath.Join(dir, "key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hosts, err := forge.NewHosts(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if imported {
+		c := store.Credential{Scope: scope, ServerType: api.ServerTypeGITHUB, AuthType: api.AuthTypePERSONAL_ACCESS_TOKEN, ARN: "arn", Generation: 1}
+		if c.Sealed, err = credential.Seal(v, c, "", "ghp_StatusTest"); err != nil {
+			t.Fatal(err)
+		}
+		if err := st.Update(context.Background(), func(tx store.Tx) error { return tx.PutCredential(context.Background(), c) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := &Sender{
+		Store: st, Credentials: &credential.Resolver{Store: st, Vault: v, Hosts: hosts}, Forges: map[api.ServerType]forge.Forge{api.ServerTypeGITHUB: p},
+		Log: slog.New(slog.DiscardHandler), Now: time.Now,
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := errors.Join(<-done, st.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return st
+}
+
+func put(t *testing.T, st store.Store, created time.Time, states ...string) {
+	t.Helper()
+	for _, state := range states {
+		err := st.Update(context.Background(), func(tx store.Tx) error {
+			return tx.PutStatus(context.Background(), store.CommitStatus{
+				Scope: scope, Project: "app", Build: "app:1", SHA: "abc", State: state, Context: "c", Created: created, Next: created,
+				Source: &api.ProjectSource{Type: api.SourceTypeGITHUB, Location: new("https://github.com/octo/app.git")},
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// attempts waits for n attempts.
+func (p *provider) attempts(t *testing.T, n int) {
+	t.Helper()
+	for range n {
+		select {
+		case <-p.change:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("fewer than %d attempts", n)
+		}
+	}
+}
+
+// empty waits until the outbox is empty.
+func empty(t *testing.T, st store.Store) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := st.Update(context.Background(), func(tx store.Tx) error {
+			_, err := tx.NextStatus(context.Background())
+			return err
+		})
+		if errors.Is(err, store.ErrNotFound) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("the outbox is not empty: %v", err)
+		}
+	}
+}
+
+// A host that is down for a while gets the statuses later, in their order.
+func TestSender_TriesAgainInOrder(t *testing.T) {
+	t.Parallel()
+	p := &provider{errs: []error{&forge.Error{Host: "github.com", Text: "down", Again: forge.Again{Worthwhile: true}}}}
+	st := start(t, p, true)
+	put(t, st, time.Now(), "pending", "success")
+	p.attempts(t, 3)
+	empty(t, st)
+	if want := []string{"pending", "success"}; !slices.Equal(p.took, want) {
+		t.Errorf("the host has %v, want %v", p.took, want)
+	}
+}
+
+// What cannot succeed is given up, and what comes after it is sent.
+func TestSender_GivesUp(t *testing.T) {
+	t.Parallel()
+	p := &provider{errs: []error{&forge.Error{Host: "github.com", Text: "no such commit"}}}
+	st := start(t, p, true)
+	put(t, st, time.Now(), "pending", "success")
+	p.attempts(t, 2)
+	empty(t, st)
+	if want := []string{"success"}; !slices.Equal(p.took, want) {
+		t.Errorf("the host has %v, want %v", p.took, want)
+	}
+	// A day is enough.
+	p.mu.Lock()
+	p.errs = []error{&forge.Error{Host: "github.com", Text: "down", Again: forge.Again{Worthwhile: true}}}
+	p.mu.Unlock()
+	put(t, st, time.Now().Add(-25*time.Hour), "failure")
+	p.attempts(t, 1)
+	empty(t, st)
+}
+
+func TestSender_WithoutCredential(t *testing.T) {
+	t.Parallel()
+	p := &provider{}
+	st := start(t, p, false)
+	put(t, st, time.Now(), "pending")
+	empty(t, st)
+	if p.tried != 0 {
+		t.Errorf("the host was called %d times", p.tried)
+	}
+}
