@@ -1,23 +1,47 @@
 // Package buildlog keeps the logs of builds: it appends events, follows them
-// while they come, and reads from any place.
+// while they come, and reads from any place in both directions.
 //
-// Each log is an append-only file of records with a sparse index beside it. A
-// record is its length (4 bytes), its time (8 bytes, milliseconds since 1970)
-// and the message, all big endian. An Offset is a place between records; it
-// stays valid for as long as the log does. What a crash tore is cut off at
-// the last whole record.
+// Logs is a directory of logs, each named by its build's UUID. Create gives
+// the Writer that appends to one, best through Lines, which makes an event of
+// each line of output. Read and ReadBack return pages, Wait waits for more.
+//
+// # Files
+//
+// A log is one append-only file of records. All numbers are big endian:
+//
+//	offset  bytes  content
+//	0       4      CRC-32C of what follows it in the record
+//	4       4      length of the message, 1 to 65,536
+//	8       8      time, milliseconds since 1970
+//	16      n      message
+//
+// An Offset is the place of a record in the file and stays valid for as long
+// as the log does. Times never go back within a log: an event is given the
+// time of the one before it if the clock says that it is earlier.
+//
+// Beside it an index has an entry for a record about each 64 KiB: its offset
+// and its time, 8 bytes each. It only saves time. Without it, or when an entry
+// does not point to a record of that time, logs are read all the same.
+//
+// # Promises
 //
 // One Writer appends to a log; any number of readers, also in other
-// processes, may read meanwhile.
+// processes, may read meanwhile. Readers in the writer's process see an event
+// at once, others within 50 ms. Events are on the disk after Sync or Close.
+//
+// What a crash tore is cut off at the last whole record when the log is
+// created again; readers do not see it either. A reader goes past a damaged
+// place at the next entry of the index.
+//
+// On a full disk nothing that Append took is lost: it waits in memory, and
+// when that is full Append fails, until there is room again.
 package buildlog
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -27,13 +51,15 @@ import (
 )
 
 const (
-	header = 12
-	// MaxMessage bounds a message in bytes; a longer one is split.
-	MaxMessage = 64 << 10
 	// indexEvery is the distance between entries of the index, in bytes.
 	indexEvery = 64 << 10
-	indexEntry = 16 // offset, time
+	// bufferSize is how much is collected before it is written, in bytes.
 	bufferSize = 64 << 10
+	// flushTime is how long an event waits before it is written. Other
+	// processes need to look at the file as well within the promised 50 ms.
+	flushTime = 25 * time.Millisecond
+	// retryTime is how long a write that failed waits for another try.
+	retryTime = time.Second
 )
 
 // ErrNotFound is the error of a log that does not exist.
@@ -42,15 +68,7 @@ var ErrNotFound = errors.New("there is no such log")
 // An Offset is a place in a log, in bytes from its start.
 type Offset int64
 
-// An Event is one message of a log.
-type Event struct {
-	Time    time.Time
-	Message string
-	Offset  Offset // of the event itself
-	Next    Offset // behind it
-}
-
-// Logs is a directory of logs.
+// Logs is a directory of logs. It is safe for concurrent use.
 type Logs struct {
 	dir    string
 	mu     sync.Mutex
@@ -76,7 +94,7 @@ func (l *Logs) path(id string) (string, error) {
 }
 
 // Create opens a log for appending. A log that exists is continued behind its
-// last whole record.
+// last whole record. It must have no other Writer, in any process.
 func (l *Logs) Create(id string) (*Writer, error) {
 	path, err := l.path(id)
 	if err != nil {
@@ -98,7 +116,9 @@ func (l *Logs) Create(id string) (*Writer, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("create log: %w", err), f.Close())
 	}
-	w := &Writer{logs: l, id: id, f: f, index: index, changed: make(chan struct{})}
+	w := &Writer{logs: l, id: id, f: f, index: index, writeAt: f.WriteAt}
+	w.timer = time.AfterFunc(flushTime, w.tick)
+	w.timer.Stop() // until there is something to flush
 	if err := w.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("create log: %w", err), f.Close(), index.Close())
 	}
@@ -114,7 +134,7 @@ func (l *Logs) Delete(id string) error {
 	}
 	for _, p := range []string{path, path + ".index"} {
 		if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+			return fmt.Errorf("delete log: %w", err)
 		}
 	}
 	return nil
@@ -127,22 +147,28 @@ func (l *Logs) writer(id string) *Writer {
 	return l.active[id]
 }
 
-// Wait returns when the log has more than after, when its writer is done, or
-// when ctx ends.
+// Wait returns when the log has something behind after, when no Writer of
+// this process appends to it, or when ctx ends. If a Read from after then
+// finds nothing, the log is complete.
 func (l *Logs) Wait(ctx context.Context, id string, after Offset) error {
-	for {
-		w := l.writer(id)
-		if w == nil {
-			return nil
+	w := l.writer(id)
+	if w == nil {
+		path, err := l.path(id)
+		if err != nil {
+			return err
 		}
-		w.mu.Lock()
-		more, changed := w.size > int64(after), w.changed
-		w.mu.Unlock()
-		if more {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("log %s: %w", id, ErrNotFound)
+		}
+		return nil
+	}
+	for {
+		more := w.after(after)
+		if more == nil {
 			return nil
 		}
 		select {
-		case <-changed:
+		case <-more:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -156,122 +182,203 @@ type Writer struct {
 	mu    sync.Mutex
 	f     *os.File
 	index *os.File
-	buf   []byte
-	size  int64 // of the log with what is buffered
-	flat  int64 // of the file
-	last  int64 // offset of the last entry of the index; 0 at the start
 
-	changed chan struct{} // closed, and made anew, when there is more; closed by Close for good
+	writeAt func(p []byte, off int64) (int, error) // to f; a test may fill the disk
+
+	buf     []byte // records that are not in the file yet
+	flat    int64  // the length of the file
+	last    int64  // the time of the last record
+	marks   []byte // entries that are not in the index yet
+	entries int64  // how many are
+	marked  int64  // the offset of the last entry
+	synced  bool   // the directories have the file's name for good
+	broken  error  // why the file's content is not known any more
 	closed  bool
+
+	timer *time.Timer   // calls tick; stopped by Close
+	armed bool          // the timer runs
+	more  chan struct{} // closed by the next append and by Close; nil if nobody waits
 }
 
-// recover finds the end of the log.
+// recover finds the end of the log, and completes the index.
 func (w *Writer) recover() error {
-	entries, err := readIndex(w.index)
+	info, err := w.f.Stat()
 	if err != nil {
 		return err
 	}
-	var start int64
-	if n := len(entries); n > 0 {
-		start = entries[n-1].offset
+	v := view{scanner: scanner{f: w.f, end: info.Size()}, index: w.index}
+	if err := v.countEntries(); err != nil {
+		return err
 	}
-	r := bufio.NewReaderSize(io.NewSectionReader(w.f, start, 1<<62), bufferSize)
-	end := start
-	for {
-		e, err := readRecord(r, Offset(end))
-		if err != nil {
+	for w.entries = v.entries; w.entries > 0; w.entries-- {
+		if e, ok := v.entry(w.entries - 1); ok {
+			w.flat, w.marked = e.offset, e.offset
 			break
 		}
-		end = int64(e.Next)
 	}
-	if err := w.f.Truncate(end); err != nil {
+	for {
+		r, ok := v.record(w.flat)
+		if !ok {
+			break
+		}
+		w.mark(w.flat, r.time)
+		w.flat, w.last = r.next, r.time
+	}
+	if err := v.err; err != nil {
 		return err
 	}
-	if err := w.index.Truncate(int64(len(entries) * indexEntry)); err != nil {
+	if err := errors.Join(w.f.Truncate(w.flat), w.index.Truncate(w.entries*entrySize)); err != nil {
 		return err
 	}
-	w.size, w.flat, w.last = end, end, start
+	w.writeMarks()
 	return nil
 }
 
-// Append adds one event.
+// mark makes an entry of the index for the record at offset if one is due.
+func (w *Writer) mark(offset, time int64) {
+	if offset-w.marked < indexEvery {
+		return
+	}
+	w.marks = binary.BigEndian.AppendUint64(w.marks, uint64(offset))
+	w.marks = binary.BigEndian.AppendUint64(w.marks, uint64(time))
+	w.marked = offset
+}
+
+// Append adds one event, or several if the message is longer than MaxMessage.
+// An empty message is none. If Append fails, nothing was added.
 func (w *Writer) Append(at time.Time, message []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for first := true; first || len(message) > 0; first = false {
-		n := min(len(message), MaxMessage)
-		if err := w.append(at, message[:n]); err != nil {
+	if w.closed {
+		return fmt.Errorf("append to log %s: %w", w.id, fs.ErrClosed)
+	}
+	if w.broken != nil {
+		return w.broken
+	}
+	if len(w.buf) > 0 && len(w.buf)+headerSize+len(message) > bufferSize {
+		if err := w.flush(); err != nil {
 			return err
 		}
+	}
+	w.last = max(w.last, at.UnixMilli())
+	for len(message) > 0 {
+		n := cut(message)
+		w.mark(w.flat+int64(len(w.buf)), w.last)
+		w.buf = appendRecord(w.buf, w.last, message[:n])
 		message = message[n:]
 	}
+	if !w.armed {
+		w.armed = true
+		w.timer.Reset(flushTime)
+	}
+	w.wake()
 	return nil
 }
 
-func (w *Writer) append(at time.Time, message []byte) error {
-	if w.closed {
-		return errors.New("append to a closed log")
+// wake ends every Wait, to look again.
+func (w *Writer) wake() {
+	if w.more != nil {
+		close(w.more)
+		w.more = nil
 	}
-	if w.size-w.last >= indexEvery {
-		if err := w.mark(at); err != nil {
-			return err
-		}
-	}
-	w.buf = binary.BigEndian.AppendUint32(w.buf, uint32(len(message)))
-	w.buf = binary.BigEndian.AppendUint64(w.buf, uint64(at.UnixMilli()))
-	w.buf = append(w.buf, message...)
-	w.size += header + int64(len(message))
-	var err error
-	if len(w.buf) >= bufferSize {
-		err = w.flush()
-	}
-	close(w.changed)
-	w.changed = make(chan struct{})
-	return err
 }
 
-// mark adds an entry to the index for the record that comes next.
-func (w *Writer) mark(at time.Time) error {
-	if err := w.flush(); err != nil { // the index never points behind the log
-		return err
+// after returns nil if there is more than after or nothing to wait for, else
+// a channel to wait on.
+func (w *Writer) after(after Offset) <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed || w.flat+int64(len(w.buf)) > int64(after) {
+		return nil
 	}
-	var e [indexEntry]byte
-	binary.BigEndian.PutUint64(e[:], uint64(w.size))
-	binary.BigEndian.PutUint64(e[8:], uint64(at.UnixMilli()))
-	end, err := w.index.Seek(0, io.SeekEnd)
-	if err != nil {
-		return err
+	if w.more == nil {
+		w.more = make(chan struct{})
 	}
-	if _, err := w.index.WriteAt(e[:], end-end%indexEntry); err != nil {
-		return err
-	}
-	w.last = w.size
-	return nil
+	return w.more
 }
 
-// flush writes the buffer. When the disk is full the buffer is lost and the
-// file ends with its last whole record, so that writing can go on later.
+// tick writes what has waited for flushTime. The timer runs it.
+func (w *Writer) tick() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.armed = false
+	if !w.closed && w.flush() != nil { // Append will say why, when the buffer is full
+		w.armed = true
+		w.timer.Reset(retryTime)
+	}
+}
+
+// flush writes the buffer. If it fails the buffer is kept and the file ends
+// with its last whole record.
 func (w *Writer) flush() error {
 	if len(w.buf) == 0 {
 		return nil
 	}
-	_, err := w.f.WriteAt(w.buf, w.flat)
-	if err != nil {
-		w.size = w.flat
-		w.buf = w.buf[:0]
-		return errors.Join(fmt.Errorf("write log: %w", err), w.f.Truncate(w.flat))
+	if _, err := w.writeAt(w.buf, w.flat); err != nil {
+		// What is behind flat is no record and will be written over. Cutting
+		// it off makes room for others, that is all.
+		_ = w.f.Truncate(w.flat)
+		return fmt.Errorf("write log: %w", err)
 	}
 	w.flat += int64(len(w.buf))
 	w.buf = w.buf[:0]
+	w.writeMarks()
 	return nil
 }
 
-// Flush lets other processes see what was appended. Readers in this process
-// see it anyway.
+// writeMarks writes new entries of the index, after the records that they
+// point to. What fails is tried again with the next ones: reading is slower
+// meanwhile, but right.
+func (w *Writer) writeMarks() {
+	if _, err := w.index.WriteAt(w.marks, w.entries*entrySize); err == nil {
+		w.entries += int64(len(w.marks) / entrySize)
+		w.marks = w.marks[:0]
+	}
+}
+
+// Flush lets other processes see what was appended.
 func (w *Writer) Flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.flush()
+}
+
+// Sync makes durable what was appended.
+func (w *Writer) Sync() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return fmt.Errorf("sync log %s: %w", w.id, fs.ErrClosed)
+	}
+	return w.sync()
+}
+
+func (w *Writer) sync() error {
+	if w.broken != nil {
+		return w.broken
+	}
+	if err := w.flush(); err != nil {
+		return err
+	}
+	err := errors.Join(w.f.Sync(), w.index.Sync())
+	if dir := filepath.Dir(w.f.Name()); err == nil && !w.synced {
+		err = errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))
+		w.synced = err == nil
+	}
+	if err != nil {
+		// The system may have dropped what it could not write, and would say
+		// nothing of it at the next try.
+		w.broken = fmt.Errorf("sync log: %w", err)
+	}
+	return w.broken
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // Close makes the log durable and ends every Wait.
@@ -282,56 +389,11 @@ func (w *Writer) Close() error {
 		return nil
 	}
 	w.closed = true
-	err := errors.Join(w.flush(), w.f.Sync(), w.f.Close(), w.index.Close())
-	close(w.changed)
+	w.timer.Stop()
+	err := errors.Join(w.sync(), w.f.Close(), w.index.Close())
+	w.wake()
 	w.logs.mu.Lock()
 	delete(w.logs.active, w.id)
 	w.logs.mu.Unlock()
 	return err
-}
-
-var errTorn = errors.New("the record is not whole")
-
-// readRecord reads the record at offset at.
-func readRecord(r *bufio.Reader, at Offset) (Event, error) {
-	var h [header]byte
-	if _, err := io.ReadFull(r, h[:]); err != nil {
-		return Event{}, err
-	}
-	n := binary.BigEndian.Uint32(h[:4])
-	if n > MaxMessage {
-		return Event{}, errTorn
-	}
-	message := make([]byte, n)
-	if _, err := io.ReadFull(r, message); err != nil {
-		return Event{}, errTorn
-	}
-	return Event{
-		Time:    time.UnixMilli(int64(binary.BigEndian.Uint64(h[4:]))),
-		Message: string(message),
-		Offset:  at,
-		Next:    at + header + Offset(n),
-	}, nil
-}
-
-type entry struct{ offset, time int64 }
-
-// readIndex reads the whole entries of an index. A log of a gigabyte has
-// 16,384 of them.
-func readIndex(f *os.File) ([]entry, error) {
-	data, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<62))
-	if err != nil {
-		return nil, err
-	}
-	out := make([]entry, 0, len(data)/indexEntry)
-	var before int64
-	for ; len(data) >= indexEntry; data = data[indexEntry:] {
-		e := entry{int64(binary.BigEndian.Uint64(data)), int64(binary.BigEndian.Uint64(data[8:]))}
-		if e.offset <= before {
-			break // damaged; what is before it is good
-		}
-		before = e.offset
-		out = append(out, e)
-	}
-	return out, nil
 }

@@ -1,21 +1,30 @@
 package buildlog
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
+	"math"
 	"os"
+	"slices"
 	"time"
 )
 
 // End is the Offset behind everything that a log has.
-const End Offset = 1<<63 - 1
+const End Offset = math.MaxInt64
+
+// An Event is one message of a log.
+type Event struct {
+	Time    time.Time
+	Message string
+	Offset  Offset // of the event itself
+	Next    Offset // behind it
+}
 
 // A Page is what one read returns: events in order, and the places before the
-// first and behind the last.
+// first and behind the last. Read from Next for what follows, ReadBack from
+// From for what is before. At an end of the log the page is empty and its
+// places stay the same.
 type Page struct {
 	Events []Event
 	From   Offset
@@ -26,204 +35,170 @@ type Page struct {
 // do not bound.
 type Span struct{ Start, End time.Time }
 
-func (s Span) has(t time.Time) bool {
-	return (s.Start.IsZero() || !t.Before(s.Start)) && (s.End.IsZero() || t.Before(s.End))
+// bounds are the span in milliseconds.
+func (s Span) bounds() (start, end int64) {
+	start, end = math.MinInt64, math.MaxInt64
+	if !s.Start.IsZero() {
+		start = ceilMilli(s.Start)
+	}
+	if !s.End.IsZero() {
+		end = ceilMilli(s.End)
+	}
+	return start, end
 }
 
-// open returns a log's file for reading with what its writer has buffered.
-func (l *Logs) open(id string) (*os.File, int64, []entry, error) {
+// ceilMilli is the first millisecond that is not before t.
+func ceilMilli(t time.Time) int64 { return t.Add(time.Millisecond - 1).UnixMilli() }
+
+// view opens a log for reading.
+func (l *Logs) view(id string) (*view, error) {
 	path, err := l.path(id)
 	if err != nil {
-		return nil, 0, nil, err
+		return nil, err
 	}
 	if w := l.writer(id); w != nil {
-		if err := w.Flush(); err != nil && !errors.Is(err, fs.ErrClosed) {
-			return nil, 0, nil, err
-		}
+		_ = w.Flush() // whoever appends gets the error; what is in the file can be read
 	}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0, nil, fmt.Errorf("log %s: %w", id, ErrNotFound)
+		return nil, fmt.Errorf("log %s: %w", id, ErrNotFound)
 	}
 	if err != nil {
-		return nil, 0, nil, fmt.Errorf("read log: %w", err)
+		return nil, fmt.Errorf("read log: %w", err)
 	}
+	v := &view{scanner: scanner{f: f}}
 	info, err := f.Stat()
 	if err != nil {
-		return nil, 0, nil, errors.Join(err, f.Close())
+		return nil, errors.Join(fmt.Errorf("read log: %w", err), f.Close())
 	}
-	var entries []entry
-	if index, err := os.Open(path + ".index"); err == nil {
-		entries, err = readIndex(index)
-		if err = errors.Join(err, index.Close()); err != nil {
-			return nil, 0, nil, errors.Join(err, f.Close())
-		}
+	v.end = info.Size()
+	// Without the index everything takes longer, no more.
+	if v.index, err = os.Open(path + ".index"); err == nil {
+		_ = v.countEntries()
 	}
-	return f, info.Size(), entries, nil
+	return v, nil
 }
 
-// Written returns when a log was last written to, at least.
+func (v *view) close() {
+	_ = v.f.(*os.File).Close()
+	if v.index != nil {
+		_ = v.index.Close()
+	}
+}
+
+func event(r record) Event {
+	return Event{time.UnixMilli(r.time), string(r.message), Offset(r.offset), Offset(r.next)}
+}
+
+// Written returns when a log was last written to, by the clock of its files:
+// no event is later unless that clock went back. It is faster than a Read.
 func (l *Logs) Written(id string) (time.Time, error) {
-	f, _, _, err := l.open(id)
+	path, err := l.path(id)
 	if err != nil {
 		return time.Time{}, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
+	if w := l.writer(id); w != nil {
+		_ = w.Flush()
+	}
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return time.Time{}, fmt.Errorf("log %s: %w", id, ErrNotFound)
+	}
 	if err != nil {
 		return time.Time{}, fmt.Errorf("read log: %w", err)
 	}
 	return info.ModTime(), nil
 }
 
-// Read returns up to limit events, of up to size bytes together but at least
-// one, from the place from on.
+// Read returns up to limit events of the span, of up to size bytes together
+// but at least one, from the place from on. A place between two events counts
+// as that of the second.
 func (l *Logs) Read(id string, from Offset, span Span, limit, size int) (Page, error) {
-	f, end, entries, err := l.open(id)
+	v, err := l.view(id)
 	if err != nil {
 		return Page{}, err
 	}
-	defer f.Close()
-	if int64(from) > end {
-		from = Offset(end)
+	defer v.close()
+	start, end := span.bounds()
+	// From a known record on to the place, so that any place is a good one.
+	at := v.before(func(e entry) bool { return e.offset > int64(from) })
+	if start > math.MinInt64 {
+		at = max(at, v.before(func(e entry) bool { return e.time >= start }))
 	}
-	at := from
-	if !span.Start.IsZero() { // skip what the index says is earlier
-		for _, e := range entries {
-			if e.time < span.Start.UnixMilli() && e.offset > int64(at) {
-				at = Offset(e.offset)
+	page := Page{Events: []Event{}, From: -1, Next: Offset(at)}
+	for r := range v.records(at, v.end) {
+		if Offset(r.offset) >= from {
+			if page.From < 0 {
+				page.From, page.Next = Offset(r.offset), Offset(r.offset)
+			}
+			if r.time >= end || r.time >= start && (len(page.Events) >= limit || len(page.Events) > 0 && len(r.message) > size) {
+				break
+			}
+			if r.time >= start {
+				size -= len(r.message)
+				page.Events = append(page.Events, event(r))
 			}
 		}
+		page.Next = Offset(r.next)
 	}
-	page := Page{From: from, Next: at, Events: []Event{}}
-	for e := range events(f, at, Offset(end)) {
-		if len(page.Events) == limit || len(page.Events) > 0 && len(e.Message) > size {
-			break
-		}
-		if span.has(e.Time) {
-			size -= len(e.Message)
-			page.Events = append(page.Events, e)
-		}
-		page.Next = e.Next
+	if page.From < 0 {
+		page.From = page.Next
 	}
-	return page, nil
+	return page, v.err
 }
 
-// ReadBack returns up to limit events, of up to size bytes together but at
-// least one, that end at the place before.
+// ReadBack returns up to limit events of the span, of up to size bytes
+// together but at least one, that are the last ones before a place.
 func (l *Logs) ReadBack(id string, before Offset, span Span, limit, size int) (Page, error) {
-	f, end, entries, err := l.open(id)
+	v, err := l.view(id)
 	if err != nil {
 		return Page{}, err
 	}
-	defer f.Close()
-	before = min(before, Offset(end))
-	page := Page{Next: before, From: before, Events: []Event{}}
-	// Step back over the index until there is enough.
-	for i := len(entries); i >= 0; i-- {
-		var at Offset
-		if i > 0 {
-			if at = Offset(entries[i-1].offset); at >= before {
-				continue
+	defer v.close()
+	start, end := span.bounds()
+	to := min(int64(max(before, 0)), v.end)
+	if i := v.search(func(e entry) bool { return e.time >= end }); i < v.entries {
+		if e, ok := v.entry(i); ok && e.time >= end {
+			to = min(to, e.offset)
+		}
+	}
+	page := Page{Events: []Event{}, Next: -1}
+	// Part by part from the end, each as long as the index says, or as what
+	// may still be wanted of it.
+	for {
+		at := v.before(func(e entry) bool { return e.offset >= to })
+		var part []Event
+		bytes, next := 0, at
+		for r := range v.records(at, to) {
+			part = append(part, event(r))
+			bytes += len(r.message)
+			next = r.next
+			for n := len(part); n > 1 && (n > limit+1 || bytes-len(part[0].Message) > size); n-- {
+				bytes -= len(part[0].Message)
+				part = part[1:]
 			}
 		}
-		var found []Event
-		last := at
-		for e := range events(f, at, page.From) {
-			if span.has(e.Time) {
-				found = append(found, e)
-			}
-			last = e.Next
+		if page.Next < 0 {
+			page.Next, page.From = Offset(next), Offset(next)
 		}
-		if at == 0 && last < page.From && len(page.Events) == 0 {
-			page.Next = last // a torn end
-		}
-		for j := len(found) - 1; j >= 0; j-- {
-			e := found[j]
-			if len(page.Events) == limit || len(page.Events) > 0 && len(e.Message) > size {
-				return reversed(page), nil
+		for _, e := range slices.Backward(part) {
+			ms := e.Time.UnixMilli()
+			if ms < start || ms < end && (len(page.Events) >= limit || len(page.Events) > 0 && len(e.Message) > size) {
+				slices.Reverse(page.Events)
+				return page, v.err
 			}
-			size -= len(e.Message)
-			page.Events = append(page.Events, e)
+			if ms < end {
+				size -= len(e.Message)
+				page.Events = append(page.Events, e)
+			}
 			page.From = e.Offset
 		}
-		page.From = at
-	}
-	return reversed(page), nil
-}
-
-func reversed(p Page) Page {
-	for i, j := 0, len(p.Events)-1; i < j; i, j = i+1, j-1 {
-		p.Events[i], p.Events[j] = p.Events[j], p.Events[i]
-	}
-	if len(p.Events) > 0 {
-		p.From = p.Events[0].Offset
-	}
-	return p
-}
-
-// events yields the whole records between two places.
-func events(f *os.File, from, to Offset) func(func(Event) bool) {
-	return func(yield func(Event) bool) {
-		r := bufio.NewReaderSize(io.NewSectionReader(f, int64(from), int64(to-from)), bufferSize)
-		for from < to {
-			e, err := readRecord(r, from)
-			if err != nil || !yield(e) {
-				return
-			}
-			from = e.Next
+		if to = at; len(part) > 0 {
+			to = int64(part[0].Offset)
+		}
+		if to == 0 || len(part) == 0 && at == 0 {
+			slices.Reverse(page.Events)
+			return page, v.err
 		}
 	}
-}
-
-// Lines is an io.Writer that makes an event of each line, with its newline.
-// Lines that come together share one time, as at the service.
-type Lines struct {
-	w       *Writer
-	now     func() time.Time
-	partial []byte
-}
-
-// NewLines returns a Lines that appends to w. It is not safe for concurrent
-// use.
-func NewLines(w *Writer, now func() time.Time) *Lines { return &Lines{w: w, now: now} }
-
-// Write appends the lines that p completes and keeps the rest.
-func (l *Lines) Write(p []byte) (int, error) {
-	now := l.now()
-	var first error
-	rest := p
-	for len(rest) > 0 {
-		n := MaxMessage - len(l.partial)
-		i := -1
-		if n = min(n, len(rest)); n > 0 {
-			i = bytes.IndexByte(rest[:n], '\n')
-		}
-		if i >= 0 {
-			n = i + 1
-		}
-		l.partial = append(l.partial, rest[:n]...)
-		rest = rest[n:]
-		if i >= 0 || len(l.partial) >= MaxMessage {
-			if err := l.emit(now); err != nil && first == nil {
-				first = err
-			}
-		}
-	}
-	return len(p), first
-}
-
-func (l *Lines) emit(at time.Time) error {
-	err := l.w.Append(at, l.partial)
-	l.partial = l.partial[:0]
-	return err
-}
-
-// Flush appends an unfinished line as it is and lets other processes see it.
-func (l *Lines) Flush() error {
-	var err error
-	if len(l.partial) > 0 {
-		err = l.emit(l.now())
-	}
-	return errors.Join(err, l.w.Flush())
 }

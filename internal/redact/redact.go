@@ -1,296 +1,288 @@
 // Package redact takes secrets out of a stream of output.
 //
 // A Writer knows secrets and passes on what it is given with each of them
-// replaced by ***: as it is and in the encodings that tools print by accident
-// (base64 at each alignment, hex, URL, JSON, shell and XML quoting), wherever
-// the stream is cut into pieces. It also replaces what looks like an access
-// token of the known providers, for tokens that nobody told it about.
+// replaced by ***: as it is and in the forms that tools print by accident
+// (variants.go lists them), wherever the stream is cut into pieces. It also
+// finds what is split by the ends of lines or by colours, as base64, PEM
+// tools and terminals do, and it replaces what looks like an access token of
+// the known providers, for tokens that nobody told it about. String does the
+// same to one text, such as an error message.
 //
 // It protects against accidents. Who wants to get a secret past it can: by
-// encoding it twice, for example.
+// encoding it twice, by reversing it, by printing it letter by letter. A
+// secret of fewer than six bytes is not replaced, and neither is one that
+// begins or ends inside an escape sequence of a terminal.
+//
+// # How it finds them
+//
+// The stream is searched in a folded view: without line ends, the spaces that
+// begin a line, and the escape sequences for colours. Places in the view are
+// mapped back to the stream. A secret of 16 bytes or more may lie across what
+// was left out; a shorter one must not, since words that happen to stand on
+// two lines are not a secret.
+//
+// A hash of each four bytes of the view is looked up in a bitmap, and only
+// where that says so are they compared with secrets. So speed does not depend
+// on how many secrets there are, and adding one costs little at any time.
+//
+// Secrets that overlap are replaced by one ***. What begins at a byte is
+// decided as soon as no secret can still begin there; only the end of the
+// stream that may be the beginning of one is held back.
 package redact
 
 import (
-	"encoding/base64"
 	"encoding/binary"
-	"encoding/hex"
-	"encoding/json"
-	"html"
 	"io"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 )
 
 const (
 	replacement = "***"
-	// minLength is the shortest text that is replaced; shorter ones would
-	// replace words of ordinary output.
+	// minLength is the shortest text that is replaced, in bytes; shorter ones
+	// would replace words of ordinary output.
 	minLength = 6
-	// maxRun bounds the length of what looks like a token.
-	maxRun = 512
+	// minSplit is the shortest text that is replaced also when it is split.
+	minSplit = 16
+	// minHeld is the shortest beginning of a secret, in bytes, for which Flush
+	// holds back the end of a line. Nearly every letter begins the encoding of
+	// some secret, so without it whole lines would wait for the next one.
+	minHeld = 8
 )
 
-// A prefix starts what looks like a token; at least min characters of its
-// alphabet follow.
-type prefix struct {
-	text string
-	min  int
-	in   func(byte) bool
-}
-
-func word(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-'
-}
-
-func upper(c byte) bool { return c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' }
-
-// prefixes are those that the providers document for their tokens.
-var prefixes = []prefix{
-	{"ghp_", 20, word}, {"gho_", 20, word}, {"ghu_", 20, word}, {"ghs_", 20, word}, {"ghr_", 20, word}, {"github_pat_", 20, word},
-	{"glpat-", 16, word}, {"glrt-", 16, word}, {"ATBB", 24, word}, {"ATATT", 24, word}, {"ATCTT", 24, word},
-	{"AKIA", 16, upper}, {"ASIA", 16, upper},
+// A needle is what is searched for in the view.
+type needle struct {
+	text  string
+	split bool // it may lie across what was left out of the view
 }
 
 // A Writer redacts what is written to it. It is safe for concurrent use.
 type Writer struct {
 	mu      sync.Mutex
 	w       io.Writer
-	needles map[uint32][]string // by their first four bytes, longest first
-	nets    map[uint32][]prefix
-	filter  [1 << 10]uint64 // which hashes of four bytes begin a needle or a prefix
-	longest int
-	known   map[string]bool
-	buf     []byte // not yet passed on
-	out     []byte
+	needles map[uint32][]needle // by their first four bytes, longest first
+	shapes  map[uint32][]shape  // likewise
+	heads   map[string]bool     // their first one, two and three bytes
+	filter  [1 << 10]uint64     // which hashes of four bytes begin any of them
+
+	fold   folder // of the stream from its first byte that is not decided on
+	next   int    // in the view; no secret that begins before it is still to be found
+	passed int    // in the stream; what is before it was passed on or replaced
+	hidden int    // in the stream; where the secret ends that was replaced last
+	out    []byte // what one call passes on
 }
 
 // New returns a Writer that passes on to w.
 func New(w io.Writer) *Writer {
-	r := &Writer{w: w, needles: map[uint32][]string{}, nets: map[uint32][]prefix{}, known: map[string]bool{}, longest: 4}
-	for _, p := range prefixes {
-		head := first(p.text)
-		r.nets[head] = append(r.nets[head], p)
-		r.mark(head)
+	r := &Writer{w: w, needles: map[uint32][]needle{}, shapes: map[uint32][]shape{}, heads: map[string]bool{}}
+	r.fold.lineStart = true
+	for _, s := range shapes {
+		h := head(s.prefix)
+		r.shapes[h] = append(r.shapes[h], s)
+		r.mark(s.prefix)
 	}
 	return r
 }
 
-func first[T string | []byte](s T) uint32 {
-	return binary.LittleEndian.Uint32([]byte(s[:4]))
-}
+func head[T string | []byte](s T) uint32 { return binary.LittleEndian.Uint32([]byte(s[:4])) }
 
-// hash spreads four bytes over the filter's 2^16 bits.
+// hash spreads four bytes over the filter's 2^16 bits. The factor is the
+// golden ratio's, as in Knuth's multiplicative hashing.
 func hash(head uint32) uint32 { return head * 2654435761 >> 16 }
 
-func (r *Writer) mark(head uint32) {
-	h := hash(head)
+// mark enters a beginning into the filter and the heads.
+func (r *Writer) mark(text string) {
+	h := hash(head(text))
 	r.filter[h>>6] |= 1 << (h & 63)
+	for n := 1; n < 4; n++ {
+		r.heads[text[:n]] = true
+	}
 }
 
-// Add replaces a secret and its encodings from here on. A secret of fewer
-// than six bytes is not replaced.
+// Add replaces a secret and its variants from here on; what was passed on
+// stays as it is. Space and line ends around a secret are no part of it. A
+// secret of fewer than six bytes is not replaced.
 func (r *Writer) Add(secret string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, n := range variants(secret) {
-		if r.known[n] {
+	for _, v := range variants(secret) {
+		f := folder{raw: []byte(v)}
+		f.more(true)
+		if len(f.view) < minLength {
 			continue
 		}
-		r.known[n] = true
-		head := first(n)
-		r.needles[head] = append(r.needles[head], n)
-		slices.SortFunc(r.needles[head], func(a, b string) int { return len(b) - len(a) })
-		r.mark(head)
-		r.longest = max(r.longest, len(n))
-	}
-}
-
-// variants lists the forms of a secret that are replaced.
-func variants(secret string) []string {
-	texts := []string{secret}
-	if strings.Contains(secret, "\n") {
-		unix := strings.ReplaceAll(secret, "\r\n", "\n")
-		texts = append(texts, unix, strings.ReplaceAll(unix, "\n", "\r\n"), strings.ReplaceAll(unix, "\n", ""))
-		texts = append(texts, strings.Split(unix, "\n")...)
-	}
-	var all []string
-	for _, s := range texts {
-		if len(s) < minLength {
+		n := needle{string(f.view), len(f.view) >= minSplit || len(f.view) < len(v)}
+		h := head(n.text)
+		list := r.needles[h]
+		if i := slices.IndexFunc(list, func(o needle) bool { return o.text == n.text }); i >= 0 {
+			list[i].split = list[i].split || n.split
 			continue
 		}
-		all = append(all, s, hex.EncodeToString([]byte(s)), strings.ToUpper(hex.EncodeToString([]byte(s))),
-			url.QueryEscape(s), url.PathEscape(s), strings.ReplaceAll(s, "'", `'\''`), html.EscapeString(s), strings.ReplaceAll(s, "$", "$$"))
-		if j, err := json.Marshal(s); err == nil {
-			all = append(all, strings.Trim(string(j), `"`))
-		}
-		q := strconv.Quote(s)
-		all = append(all, q[1:len(q)-1])
-		all = append(all, base64Forms(s)...)
+		list = append(list, n)
+		slices.SortFunc(list, func(a, b needle) int { return len(b.text) - len(a.text) })
+		r.needles[h] = list
+		r.mark(n.text)
 	}
-	slices.Sort(all)
-	all = slices.Compact(all)
-	return slices.DeleteFunc(all, func(s string) bool { return len(s) < minLength })
 }
 
-// base64Forms are the characters that a secret alone determines when it is
-// encoded at each of the three alignments within a longer text.
-func base64Forms(s string) (out []string) {
-	for shift := range 3 {
-		padded := append(make([]byte, shift), s...)
-		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-			text := enc.EncodeToString(padded)
-			from := (shift*8 + 5) / 6 // the first character with none of the padding's bits
-			to := len(padded) * 8 / 6 // the last one that is whole
-			out = append(out, text[from:to])
-		}
-	}
-	return out
-}
-
-// Write takes output. Some of its end may be held back until more comes, or
-// Flush.
+// Write takes output. An end of it that may begin a secret is held back until
+// more comes. All of p counts as written also when passing on fails: what
+// could not be passed on is dropped.
 func (r *Writer) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.buf = append(r.buf, p...)
-	if err := r.pass(len(r.buf)-r.longest+1, false); err != nil {
-		return 0, err
-	}
-	return len(p), nil
+	r.fold.raw = append(r.fold.raw, p...)
+	return len(p), r.pass(false)
 }
 
-// Flush passes on what is held back, but for an end that may be the beginning
-// of a secret.
+// Flush passes on what is held back, but for an end that is the beginning of
+// a secret. Call it on a timer to let readers see output that waits for more,
+// such as a prompt.
 func (r *Writer) Flush() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	limit := len(r.buf)
-	for i := max(0, len(r.buf)-r.longest+1); i < len(r.buf); i++ {
-		if r.begins(r.buf[i:]) {
-			limit = i
+	// The end of a line that could be the first few bytes of a split secret
+	// goes out and stays here: if it was one, its rest will be replaced.
+	f := &r.fold
+	to := f.pos
+	for i := r.next; i < len(f.view); i++ {
+		n, wait := r.match(i, false)
+		if n > 0 || wait && (f.whole(i) || len(f.view)-i >= minHeld) {
+			to = f.place(i)
 			break
 		}
 	}
-	return r.pass(limit, false)
+	r.out = r.out[:0]
+	r.emit(to)
+	return r.send()
 }
 
-// begins reports whether tail is the beginning of a needle or a prefix.
-func (r *Writer) begins(tail []byte) bool {
-	if len(tail) >= 4 {
-		head := first(tail)
-		for _, n := range r.needles[head] {
-			if len(n) > len(tail) && n[:len(tail)] == string(tail) {
-				return true
-			}
-		}
-		for _, p := range r.nets[head] {
-			if strings.HasPrefix(p.text, string(tail)) {
-				return true
-			}
-		}
-		return false
-	}
-	for n := range r.known {
-		if strings.HasPrefix(n, string(tail)) {
-			return true
-		}
-	}
-	for _, p := range prefixes {
-		if strings.HasPrefix(p.text, string(tail)) {
-			return true
-		}
-	}
-	return false
-}
-
-// Close passes on everything that is held back.
+// Close passes on everything that is held back. It does not close the Writer
+// below.
 func (r *Writer) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.pass(len(r.buf), true)
+	return r.pass(true)
 }
 
-// pass passes on what begins before limit; end is the end of the stream.
-func (r *Writer) pass(limit int, end bool) error {
-	if limit <= 0 {
-		return nil
-	}
-	out, i, plain := r.out[:0], 0, 0
-	for i < limit && i+4 <= len(r.buf) {
-		h := hash(first(r.buf[i:]))
-		if r.filter[h>>6]&(1<<(h&63)) == 0 {
-			i++
-			continue
+// pass decides on as much of the stream as it can, and passes that on. end
+// says that nothing more comes.
+func (r *Writer) pass(end bool) error {
+	f := &r.fold
+	f.more(end)
+	r.out = r.out[:0]
+	for i := r.next; ; i++ {
+		i = r.candidate(i)
+		r.next = i
+		if i >= len(f.view) {
+			break
 		}
 		n, wait := r.match(i, end)
 		if wait {
-			limit = i
 			break
 		}
-		if n == 0 {
-			i++
-			continue
+		if n > 0 {
+			r.hide(f.place(i), f.place(i+n-1)+1)
 		}
-		// Secrets may overlap: the end of one may begin the next, of which
-		// perhaps not all is here yet.
-		for j := i + 1; j < i+n && !wait; j++ {
-			if !end && len(r.buf)-j < r.longest && r.begins(r.buf[j:]) {
-				wait = true
-			} else if j+4 <= len(r.buf) {
-				var m int
-				if m, wait = r.match(j, end); j+m > i+n {
-					n = j + m - i
-				}
-			}
-		}
-		if wait {
-			limit = i
-			break
-		}
-		out = append(out, r.buf[plain:i]...)
-		out = append(out, replacement...)
-		i += n
-		plain = i
 	}
-	out = append(out, r.buf[plain:min(max(limit, plain), len(r.buf))]...)
-	r.buf = append(r.buf[:0], r.buf[min(max(limit, plain), len(r.buf)):]...)
-	r.out = out
-	if len(out) == 0 {
-		return nil
+	undecided := f.pos
+	if r.next < len(f.view) {
+		undecided = f.place(r.next)
 	}
-	_, err := r.w.Write(out)
-	return err
+	r.emit(undecided)
+	r.forget(undecided)
+	return r.send()
 }
 
-// match returns the length of the secret that begins at i, or 0. wait says
-// that more of the stream is needed to tell.
-func (r *Writer) match(i int, end bool) (n int, wait bool) {
-	head := first(r.buf[i:])
-	for _, needle := range r.needles[head] {
-		if len(r.buf)-i >= len(needle) && string(r.buf[i:i+len(needle)]) == needle {
-			n = len(needle)
+// candidate returns the first place in view from i on where a needle may
+// begin. The last three are always such places.
+func (r *Writer) candidate(i int) int {
+	view := r.fold.view
+	for ; i+8 <= len(view); i += 4 {
+		x := binary.LittleEndian.Uint64(view[i:])
+		a, b, c, d := hash(uint32(x)), hash(uint32(x>>8)), hash(uint32(x>>16)), hash(uint32(x>>24))
+		if (r.filter[a>>6]>>(a&63)|r.filter[b>>6]>>(b&63)|r.filter[c>>6]>>(c&63)|r.filter[d>>6]>>(d&63))&1 != 0 {
 			break
 		}
 	}
-	for _, p := range r.nets[head] {
-		if len(r.buf)-i < len(p.text) || string(r.buf[i:i+len(p.text)]) != p.text {
-			continue
-		}
-		j := i + len(p.text)
-		for j < len(r.buf) && j-i < maxRun && p.in(r.buf[j]) {
-			j++
-		}
-		if j == len(r.buf) && j-i < maxRun && !end {
-			return 0, true // the token may go on
-		}
-		if j-i-len(p.text) >= p.min {
-			n = max(n, j-i)
+	for ; i+4 <= len(view); i++ {
+		if h := hash(head(view[i:])); r.filter[h>>6]>>(h&63)&1 != 0 {
+			break
 		}
 	}
-	return n, false
+	return i
+}
+
+// match returns the length in the view of the longest secret that begins at
+// i, or 0. wait says that a longer one may begin there whose end has not come
+// yet.
+func (r *Writer) match(i int, end bool) (n int, wait bool) {
+	f := &r.fold
+	tail := f.view[i:]
+	if len(tail) < 4 {
+		return 0, !end && r.heads[string(tail)]
+	}
+	h := head(tail)
+	if k := hash(h); r.filter[k>>6]>>(k&63)&1 == 0 {
+		return 0, false
+	}
+	for _, o := range r.needles[h] {
+		switch {
+		case len(o.text) > len(tail):
+			if !end && o.text[:len(tail)] == string(tail) && (o.split || f.whole(i)) {
+				wait = true
+			}
+		case n == 0 && string(tail[:len(o.text)]) == o.text && (o.split || f.adjacent(i, i+len(o.text))):
+			n = len(o.text)
+		}
+	}
+	for _, s := range r.shapes[h] {
+		m, more := s.match(f.line(i))
+		wait = wait || more && !end && f.whole(i)
+		n = max(n, m)
+	}
+	return n, wait
+}
+
+// hide replaces what is between two places of the stream.
+func (r *Writer) hide(from, to int) {
+	if from >= r.hidden && to > r.passed {
+		r.emit(from)
+		r.out = append(r.out, replacement...)
+	}
+	r.hidden = max(r.hidden, to)
+}
+
+// emit adds the stream up to a place to what is passed on, but for what is
+// hidden.
+func (r *Writer) emit(to int) {
+	r.passed = max(r.passed, min(r.hidden, to))
+	if to > r.passed {
+		r.out = append(r.out, r.fold.raw[r.passed:to]...)
+		r.passed = to
+	}
+}
+
+// forget drops the stream up to a place, once that is half of what is there:
+// so a byte is moved once on average, however the stream is cut.
+func (r *Writer) forget(to int) {
+	if to < len(r.fold.raw) && to < len(r.fold.raw)/2 {
+		return
+	}
+	r.fold.forget(to, r.next)
+	r.next = 0
+	r.passed = max(0, r.passed-to)
+	r.hidden = max(0, r.hidden-to)
+}
+
+// send writes what is passed on.
+func (r *Writer) send() error {
+	if len(r.out) == 0 {
+		return nil
+	}
+	_, err := r.w.Write(r.out)
+	return err
 }
 
 // String redacts one text that is whole.
