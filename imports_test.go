@@ -115,3 +115,44 @@ func TestImports(t *testing.T) {
 		}
 	}
 }
+
+// mayReveal lists who may turn an api.Secret into text, and why. A secret is
+// in few hands.
+var mayReveal = map[string]string{
+	"internal/vault/vault.go":           "seals it",
+	"internal/credential/credential.go": "seals it, and makes the Authorization header of git",
+	"internal/forge/github/github.go":   "makes the Authorization header of the API",
+	"internal/service/credentials.go":   "checks its characters; the ARN of a secret or connection is none",
+	"internal/runner/output.go":         "keeps it out of the log",
+	"internal/server/server.go":         "verifies a signature with it",
+	"internal/client/client.go":         "signs with it",
+	"cmd/corbel/keys.go":                "shows a new access key, once",
+	"cmd/corbel/env.go":                 "prints an access key for a shell",
+}
+
+func TestReveal_FewCallers(t *testing.T) {
+	t.Parallel()
+	found := map[string]bool{}
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "forgetest") || path == "api/api.go" {
+			return err
+		}
+		src, err := os.ReadFile(path)
+		if err == nil && strings.Contains(string(src), ".Reveal()") {
+			name := filepath.ToSlash(path)
+			found[name] = true
+			if mayReveal[name] == "" {
+				t.Errorf("%s reveals a secret; if it must, say why in the list", name)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range mayReveal {
+		if !found[name] {
+			t.Errorf("%s is in the list and reveals nothing", name)
+		}
+	}
+}
