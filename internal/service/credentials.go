@@ -46,9 +46,14 @@ func checkImport(in *api.ImportSourceCredentialsInput) error {
 		}
 		return api.InvalidInputException("Auth type %s is not valid for server type %s. Valid auth types are %s", in.AuthType, in.ServerType, strings.Join(names, ", "))
 	}
-	token := in.Token.Reveal()
+	// A token that was read from a file often has the file's line end.
+	token := strings.TrimSpace(in.Token.Reveal())
+	in.Token = api.Secret(token)
 	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return api.InvalidInputException("The token contains white space or control characters. Check how it was copied")
+	}
+	if token == "" {
+		return api.InvalidInputException("The token is empty")
 	}
 	switch in.AuthType {
 	case api.AuthTypeBASIC_AUTH:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -116,7 +117,8 @@ func TestImportSourceCredentials_Invalid(t *testing.T) {
 	}{
 		{"BASIC_AUTH without user", *importInput(api.ServerTypeBITBUCKET, api.AuthTypeBASIC_AUTH), "Username is required"},
 		{"user with a colon", api.ImportSourceCredentialsInput{ServerType: api.ServerTypeBITBUCKET, AuthType: api.AuthTypeBASIC_AUTH, Token: "x", Username: new("a:b")}, "colons"},
-		{"token with a line end", api.ImportSourceCredentialsInput{ServerType: api.ServerTypeGITHUB, AuthType: api.AuthTypePERSONAL_ACCESS_TOKEN, Token: planted + "\n"}, "white space"},
+		{"token in two lines", api.ImportSourceCredentialsInput{ServerType: api.ServerTypeGITHUB, AuthType: api.AuthTypePERSONAL_ACCESS_TOKEN, Token: planted + "\nx"}, "white space"},
+		{"no token but white space", api.ImportSourceCredentialsInput{ServerType: api.ServerTypeGITHUB, AuthType: api.AuthTypePERSONAL_ACCESS_TOKEN, Token: " \n"}, "empty"},
 		{"token with NUL", api.ImportSourceCredentialsInput{ServerType: api.ServerTypeGITHUB, AuthType: api.AuthTypePERSONAL_ACCESS_TOKEN, Token: "a\x00b"}, "control characters"},
 		{"connection that is none", api.ImportSourceCredentialsInput{ServerType: api.ServerTypeGITHUB, AuthType: api.AuthTypeCODECONNECTIONS, Token: planted}, "ARN of a connection"},
 		{"secret that is none", api.ImportSourceCredentialsInput{ServerType: api.ServerTypeGITHUB, AuthType: api.AuthTypeSECRETS_MANAGER, Token: planted}, "ARN of a secret"},
@@ -146,6 +148,7 @@ func TestImportSourceCredentials_AsksTheProvider(t *testing.T) {
 		{"scopes missing", Reject, forge.Check{Login: "octocat", Scopes: []string{}, Missing: []string{"repo"}}, nil, credential.Insufficient},
 		{"refused", Reject, forge.Check{}, fmt.Errorf("github.com says no: %w", forge.ErrRefused), ""},
 		{"refused but recorded", Record, forge.Check{}, fmt.Errorf("github.com says no: %w", forge.ErrRefused), credential.Refused},
+		{"from a file, with its line end", Reject, forge.Check{Login: "octocat", Scopes: []string{"repo"}}, nil, credential.Valid},
 		{"not asked", Off, forge.Check{}, fmt.Errorf("github.com says no: %w", forge.ErrRefused), credential.Unverified},
 		{"unreachable", Reject, forge.Check{}, fmt.Errorf("no route: %w", forge.ErrUnreachable), credential.Unverified},
 	} {
@@ -159,7 +162,11 @@ func TestImportSourceCredentials_AsksTheProvider(t *testing.T) {
 				}
 				return c.check, c.err
 			}
-			_, err := b.ImportSourceCredentials(b.ctx, importInput(api.ServerTypeGITHUB, api.AuthTypePERSONAL_ACCESS_TOKEN))
+			in := importInput(api.ServerTypeGITHUB, api.AuthTypePERSONAL_ACCESS_TOKEN)
+			if strings.Contains(c.name, "line end") {
+				in.Token += "\n"
+			}
+			_, err := b.ImportSourceCredentials(b.ctx, in)
 			stored, readErr := b.Store.Credential(b.ctx, store.Scope{Account: "123456789012", Region: "us-west-2"}, api.ServerTypeGITHUB)
 			if c.want == "" {
 				wantError(t, err, "InvalidInputException", "github.com says no")
