@@ -97,13 +97,9 @@ func env(ctx context.Context, args []string, out, errOut io.Writer) error {
 		}
 		keyID = list[0].ID
 	}
-	key, err := s.AccessKey(ctx, keyID)
+	_, secret, err := k.Find(ctx, keyID)
 	if err != nil {
 		return fmt.Errorf("access key %s: %w", keyID, err)
-	}
-	secret, err := k.Secret(key)
-	if err != nil {
-		return err
 	}
 	at, err := whereRunning(data)
 	if err != nil {

@@ -24,7 +24,7 @@ const keysUsage = `Usage:
 
 Manages the access keys that sign requests. It works on the data directory, so
 it needs no key itself; a running server knows a new key at once and refuses a
-deleted one at once.
+deleted one within a tenth of a second.
 
 create prints the key and its secret, and the secret is not shown again except
 by "corbel env". Without -account it takes the only account.

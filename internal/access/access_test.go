@@ -35,20 +35,26 @@ func TestKeys(t *testing.T) {
 	if err != nil || !regexp.MustCompile(`^AKIA[A-Z2-7]{16}$`).MatchString(id) || len(secret.Reveal()) != 40 {
 		t.Fatalf("Create = %s, %d characters, %v", id, len(secret.Reveal()), err)
 	}
-	key, err := st.AccessKey(ctx, id)
-	if err != nil || key.User != "ci" || key.Account != a.ID {
-		t.Fatalf("AccessKey = %+v, %v", key, err)
-	}
 	for range 2 { // the second time from memory
-		if got, err := k.Secret(key); err != nil || got != secret {
-			t.Errorf("Secret: %v", err)
+		key, got, err := k.Find(ctx, id)
+		if err != nil || key.User != "ci" || key.Account != a.ID || got != secret {
+			t.Fatalf("Find = %+v, %v", key, err)
 		}
 	}
+	key, err := st.AccessKey(ctx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
 	// The sealed secret of one key is no other's.
-	moved := key
-	moved.ID = "AKIAANOTHERKEYOFTHIS"
-	if _, err := k.Secret(moved); !errors.Is(err, vault.ErrTampered) {
+	key.ID = "AKIAANOTHERKEYOFTHIS"
+	if err := st.Update(ctx, func(tx store.Tx) error { return tx.PutAccessKey(ctx, key) }); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := k.Find(ctx, key.ID); !errors.Is(err, vault.ErrTampered) {
 		t.Errorf("a moved secret: %v", err)
+	}
+	if _, _, err := k.Find(ctx, "AKIANOTHERE"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a key that is not there: %v", err)
 	}
 	for _, user := range []string{"", "a b", "a/b", string(make([]byte, 65))} {
 		if _, _, err := k.Create(ctx, a.ID, user); err == nil {

@@ -88,13 +88,11 @@ func (s *server) authenticate(r *http.Request, body []byte) (context.Context, er
 	ctx := r.Context()
 	var key store.AccessKey
 	id, err := s.verifier.Verify(r, body, s.Now(), func(ctx context.Context, keyID string) (string, error) {
+		var secret api.Secret
 		var err error
-		if key, err = s.Store.AccessKey(ctx, keyID); errors.Is(err, store.ErrNotFound) {
+		if key, secret, err = s.Keys.Find(ctx, keyID); errors.Is(err, store.ErrNotFound) {
 			return "", sigv4.ErrUnknownKey
-		} else if err != nil {
-			return "", err
 		}
-		secret, err := s.Keys.Secret(key)
 		return secret.Reveal(), err
 	})
 	if err != nil {
