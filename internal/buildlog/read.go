@@ -125,7 +125,8 @@ func (l *Logs) Read(id string, from Offset, span Span, limit, size int) (Page, e
 	if start > math.MinInt64 {
 		at = max(at, v.before(func(e entry) bool { return e.time >= start }))
 	}
-	page := Page{Events: []Event{}, From: -1, Next: Offset(at)}
+	likely := max(0, min(int64(limit), 1024, (v.end-at)/headerSize))
+	page := Page{Events: make([]Event, 0, likely), From: -1, Next: Offset(at)}
 	for r := range v.records(at, v.end) {
 		if Offset(r.offset) >= from {
 			if page.From < 0 {
@@ -163,17 +164,20 @@ func (l *Logs) ReadBack(id string, before Offset, span Span, limit, size int) (P
 		}
 	}
 	page := Page{Events: []Event{}, Next: -1}
-	// Part by part from the end, each as long as the index says, or as what
-	// may still be wanted of it.
+	// Part by part from the end, as the index divides it. Of a part no more is
+	// kept than is wanted, since without an index it is all of the log.
 	for {
 		at := v.before(func(e entry) bool { return e.offset >= to })
 		var part []Event
 		bytes, next := 0, at
 		for r := range v.records(at, to) {
+			if r.time >= end {
+				break
+			}
 			part = append(part, event(r))
 			bytes += len(r.message)
 			next = r.next
-			for n := len(part); n > 1 && (n > limit+1 || bytes-len(part[0].Message) > size); n-- {
+			for len(part) > limit+1 || len(part) > 1 && bytes-len(part[0].Message) > size {
 				bytes -= len(part[0].Message)
 				part = part[1:]
 			}
@@ -182,21 +186,19 @@ func (l *Logs) ReadBack(id string, before Offset, span Span, limit, size int) (P
 			page.Next, page.From = Offset(next), Offset(next)
 		}
 		for _, e := range slices.Backward(part) {
-			ms := e.Time.UnixMilli()
-			if ms < start || ms < end && (len(page.Events) >= limit || len(page.Events) > 0 && len(e.Message) > size) {
+			if e.Time.UnixMilli() < start || len(page.Events) >= limit || len(page.Events) > 0 && len(e.Message) > size {
 				slices.Reverse(page.Events)
 				return page, v.err
 			}
-			if ms < end {
-				size -= len(e.Message)
-				page.Events = append(page.Events, e)
-			}
+			size -= len(e.Message)
+			page.Events = append(page.Events, e)
 			page.From = e.Offset
 		}
-		if to = at; len(part) > 0 {
+		to = at
+		if len(part) > 0 {
 			to = int64(part[0].Offset)
 		}
-		if to == 0 || len(part) == 0 && at == 0 {
+		if at == 0 && (to == 0 || len(part) == 0) {
 			slices.Reverse(page.Events)
 			return page, v.err
 		}

@@ -96,7 +96,7 @@ func (s *scanner) record(offset int64) (r record, ok bool) {
 		return record{}, false
 	}
 	n := int(binary.BigEndian.Uint32(h[4:]))
-	if n == 0 || n > MaxMessage {
+	if n > MaxMessage {
 		return record{}, false
 	}
 	b := s.bytes(offset, headerSize+n)

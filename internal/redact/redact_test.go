@@ -156,6 +156,7 @@ func TestWriter(t *testing.T) {
 		{"the longer of two", "abcdefghij abcdefgh", "*** ***gh", []string{"abcdef", "abcdefghij"}},
 		{"repeating itself", "aaaaaaaaa", "***", []string{"aaaaaa"}},
 		{"repeating itself in turns", "abababab-ab", "***-ab", []string{"ababab"}},
+		{"one with a line end and one without", "abc\ndef abcdef", "*** ***", []string{"abcdef", "abc\ndef"}},
 		{"secret like the replacement", "******", "***", []string{"******"}},
 		{"space around a secret", "[" + token + "]", "[***]", []string{" \t" + token + "\r\n"}},
 		{"multibyte runes", "é" + planted + "日本", "é***日本", []string{planted}},
@@ -344,8 +345,10 @@ func TestWriter_FlushHoldsOnlyBeginnings(t *testing.T) {
 		{"one byte, of something else", "key=" + token[:1], "key=", "wo", "key=two"},
 		{"a beginning, split", token[:9] + "\n", "", token[9:], "***"},
 		{"a short beginning, split", "put\n", "put\n", token[1:], "put\n***"},
+		{"a beginning of what is not split", "short-secr\n", "short-secr\n", "et", "short-secr\net"},
 		{"a short beginning of nothing", "put\n", "put\n", "up", "put\nup"},
 		{"a shape that goes on", "x ghp_" + strings.Repeat("A", 30), "x ", "AA\n", "x ***\n"},
+		{"a shape and the end of its line", "x ghp_" + strings.Repeat("A", 30) + "\n", "x ***\n", "AA\n", "x ***\nAA\n"},
 		{"the beginning of a shape", "x gh", "x ", "ost", "x ghost"},
 		{"half an escape", "red\x1b[3", "red", "1m!", "red\x1b[31m!"},
 		{"half an escape and a line", "red\n\x1b[3", "red\n", "1m!", "red\n\x1b[31m!"},
@@ -353,6 +356,7 @@ func TestWriter_FlushHoldsOnlyBeginnings(t *testing.T) {
 		var b strings.Builder
 		r := New(&b)
 		r.Add(token)
+		r.Add("short-secret")
 		_, _ = r.Write([]byte(c.in))
 		for range 2 {
 			if err := r.Flush(); err != nil {
@@ -385,6 +389,27 @@ func TestWriter_FlushFindsShortOnes(t *testing.T) {
 	}
 	_ = r.Close()
 	if got, want := b.String(), "a***\n.***\n."; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// What Flush let go of comes out once, however it is decided on.
+func TestWriter_FlushLetsGoOnce(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	r := New(&b)
+	r.Add("put-0123456789-long")
+	r.Add("to-0123456789-long")
+	for _, s := range []string{"put\n", "o", "nly\n"} {
+		_, _ = r.Write([]byte(s))
+		_ = r.Flush()
+	}
+	_, _ = r.Write([]byte("-put-01\n"))
+	_ = r.Flush()
+	r.Add("put-01") // too late for this one
+	_, _ = r.Write([]byte("put-01.\n"))
+	_ = r.Close()
+	if got, want := b.String(), "put\nonly\n-put-01\n***.\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
