@@ -67,33 +67,35 @@ type build struct {
 	ok       bool         // no phase has failed
 }
 
-// build takes a claimed build to its end.
-func (r *Runner) build(ctx context.Context, claimed store.Build) {
+// begin makes a claimed build one that runs here, and returns what takes it to
+// its end.
+func (r *Runner) begin(ctx context.Context, claimed store.Build) (run func()) {
 	_, id, _ := strings.Cut(*claimed.Doc.Id, ":")
 	b := &build{Build: claimed, r: r, id: id, dir: filepath.Join(r.Dir, id), ok: true}
 	limit := time.Duration(*b.Doc.TimeoutInMinutes) * time.Minute
 	timed, release := context.WithTimeoutCause(context.WithoutCancel(ctx), limit, errTimedOut)
-	defer release()
 	b.ctx, b.cancel = context.WithCancelCause(timed)
-	defer b.cancel(nil)
-	defer context.AfterFunc(ctx, func() { b.cancel(errShutdown) })()
-
+	stop := context.AfterFunc(ctx, func() { b.cancel(errShutdown) })
 	r.mu.Lock()
 	r.running[*b.Doc.Id] = b
 	r.mu.Unlock()
-	defer func() {
-		r.mu.Lock()
-		delete(r.running, *b.Doc.Id)
-		r.mu.Unlock()
-	}()
 	if b.Stop { // asked for between the claim and now
 		b.cancel(errStopped)
 	}
-	// The store is written even when the build is cancelled.
-	if err := b.run(context.WithoutCancel(ctx)); err != nil {
-		// A lost lease means that another runner has the build; otherwise
-		// the store fails, and the rescuer ends the build later.
-		r.Log.ErrorContext(ctx, "build abandoned", "build", *b.Doc.Id, "error", err)
+	return func() {
+		defer release()
+		defer b.cancel(nil)
+		defer stop()
+		// The store is written even when the build is cancelled.
+		err := b.run(context.WithoutCancel(ctx))
+		r.mu.Lock()
+		delete(r.running, *b.Doc.Id)
+		r.mu.Unlock()
+		if err != nil {
+			// A lost lease means that another runner has the build; otherwise
+			// the store fails, and the rescuer ends the build later.
+			r.Log.ErrorContext(ctx, "build abandoned", "build", *b.Doc.Id, "error", err)
+		}
 	}
 }
 
@@ -247,6 +249,9 @@ func (b *build) complete(ctx context.Context) error {
 	phase.Leave(b.Doc, api.StatusTypeSUCCEEDED, "", "", now)
 	phase.Complete(b.Doc, status, now)
 	b.closeLog() // readers see the whole log before they see the end
+	if errors.Is(cause, errDiskFull) {
+		b.remove() // the store needs the space
+	}
 	err := b.r.Store.Update(ctx, func(tx store.Tx) error { return b.r.finish(ctx, tx, b.Build) })
 	if err == nil {
 		b.r.Log.Info("build ended", "build", *b.Doc.Id, "status", status, "seconds", b.Doc.EndTime.Sub(b.Doc.StartTime.Time).Seconds())
@@ -268,13 +273,18 @@ func (b *build) closeLog() {
 func (b *build) cleanup() {
 	b.dropEarly()
 	b.closeLog()
+	b.remove()
+	for _, release := range b.released {
+		release()
+	}
+}
+
+// remove ends the environment and removes its files.
+func (b *build) remove() {
 	if b.env != nil {
 		if err := b.env.Close(); err != nil {
 			b.r.Log.Error("close environment", "build", *b.Doc.Id, "error", err)
 		}
-	}
-	for _, release := range b.released {
-		release()
 	}
 	if err := os.RemoveAll(b.dir); err != nil {
 		b.r.Log.Error("remove working directory", "build", *b.Doc.Id, "error", err)

@@ -105,8 +105,9 @@ func (r *Runner) Run(ctx context.Context) error {
 				break
 			}
 			free--
-			builds.Go(func() { // ends with its build, which ends with ctx
-				r.build(ctx, b)
+			run := r.begin(ctx, b) // before the next rescue looks who runs
+			builds.Go(func() {     // ends with its build, which ends with ctx
+				run()
 				ended <- struct{}{}
 			})
 		}
@@ -156,26 +157,34 @@ func (r *Runner) keep(ctx context.Context) {
 		return nil
 	})
 	if err == nil {
-		err = r.rescue(ctx, false)
+		err = r.rescue(ctx, r.Alone)
 	}
 	if err != nil {
 		r.Log.ErrorContext(ctx, "keep leases", "error", err)
 	}
 }
 
-// rescue takes care of builds whose runner is gone. One that has not run a
+// runs reports whether a build runs here.
+func (r *Runner) runs(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.running[id] != nil
+}
+
+// rescue takes care of builds whose runner is gone, or could not write their
+// end. One that has not run a
 // command goes back to the queue; another ends as FAULT, since running it
 // again could do its work twice.
 func (r *Runner) rescue(ctx context.Context, others bool) error {
 	return r.Store.Update(ctx, func(tx store.Tx) error {
 		now := r.Now()
-		lost, err := tx.ExpiredBuilds(ctx, now, r.Holder, others)
+		lost, err := tx.ExpiredBuilds(ctx, now, "", others)
 		if err != nil {
 			return err
 		}
 		for _, b := range lost {
-			if b.Holder == r.Holder {
-				continue // ours; the next beat extends it
+			if b.Holder == r.Holder && r.runs(*b.Doc.Id) {
+				continue
 			}
 			switch {
 			case b.Stop:
