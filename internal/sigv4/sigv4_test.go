@@ -60,14 +60,15 @@ func tryReceive(wire string) (*http.Request, []byte, error) {
 	return r, body, err
 }
 
-// wire is r as it goes over the connection, lines ending in \n.
+// wire is r as it goes over the connection, the lines of its head ending in \n.
 func wire(t testing.TB, r *http.Request) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := r.Write(&b); err != nil {
 		t.Fatal(err)
 	}
-	return strings.ReplaceAll(b.String(), "\r\n", "\n")
+	head, body, _ := strings.Cut(b.String(), "\r\n\r\n") // a body may hold line ends of its own
+	return strings.ReplaceAll(head, "\r\n", "\n") + "\n\n" + body
 }
 
 func signed(t testing.TB, body string) *http.Request {
