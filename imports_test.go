@@ -36,6 +36,11 @@ var mayImport = map[string]string{
 	"internal/forge":                 "api internal/arn foreign",
 	"internal/forge/forgetest":       "api internal/forge foreign",
 	"internal/forge/github":          "api internal/arn internal/forge foreign",
+	"internal/forge/bitbucket":       "api internal/arn internal/forge foreign",
+	"internal/forge/gitlab":          "api internal/arn internal/forge foreign",
+	"internal/forge/datacenter":      "api internal/arn internal/forge foreign",
+	"internal/forge/gitea":           "api internal/arn internal/forge foreign",
+	"internal/forge/providers":       "internal/forge internal/forge/github internal/forge/bitbucket internal/forge/gitlab internal/forge/datacenter internal/forge/gitea",
 
 	"internal/vault":      "api internal/arn",
 	"internal/access":     "api internal/arn internal/store internal/vault",

@@ -13,7 +13,7 @@
 // The package imports the standard library only.
 package api
 
-//go:generate go run ./modelgen -model model/codebuild.json -package api -dir . -client ../internal/client
+//go:generate go run ./modelgen -model model/codebuild.json -enums model/own.json -package api -dir . -client ../internal/client
 //go:generate go run ./modelgen -model model/logs.json -package logs -dir logs
 
 import (

@@ -37,7 +37,7 @@ func TestDecode_Refuses(t *testing.T) {
 		{"other case is another member", "BatchGetBuilds", `{"Ids":["a:b"]}`,
 			"ValidationException: 1 validation error detected: Value null at 'ids' failed to satisfy constraint: Member must not be null"},
 		{"enum", "ImportSourceCredentials", `{"token":"x","serverType":"SVN","authType":"OAUTH"}`,
-			"ValidationException: 1 validation error detected: Value 'SVN' at 'serverType' failed to satisfy constraint: Member must satisfy enum value set: [GITHUB, BITBUCKET, GITHUB_ENTERPRISE, GITLAB, GITLAB_SELF_MANAGED]"},
+			"ValidationException: 1 validation error detected: Value 'SVN' at 'serverType' failed to satisfy constraint: Member must satisfy enum value set: [GITHUB, BITBUCKET, GITHUB_ENTERPRISE, GITLAB, GITLAB_SELF_MANAGED, BITBUCKET_DATA_CENTER, GITEA]"},
 		{"a sensitive value is not shown", "ImportSourceCredentials", `{"token":"","serverType":"GITHUB","authType":"OAUTH"}`,
 			"ValidationException: 1 validation error detected: Value at 'token' failed to satisfy constraint: Member must have length greater than or equal to 1"},
 		{"empty text below its least length", "CreateWebhook", `{"projectName":"a"}`,

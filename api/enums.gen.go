@@ -476,11 +476,13 @@ type ServerType string
 
 // The values of ServerType.
 const (
-	ServerTypeGITHUB              ServerType = "GITHUB"
-	ServerTypeBITBUCKET           ServerType = "BITBUCKET"
-	ServerTypeGITHUB_ENTERPRISE   ServerType = "GITHUB_ENTERPRISE"
-	ServerTypeGITLAB              ServerType = "GITLAB"
-	ServerTypeGITLAB_SELF_MANAGED ServerType = "GITLAB_SELF_MANAGED"
+	ServerTypeGITHUB                ServerType = "GITHUB"
+	ServerTypeBITBUCKET             ServerType = "BITBUCKET"
+	ServerTypeGITHUB_ENTERPRISE     ServerType = "GITHUB_ENTERPRISE"
+	ServerTypeGITLAB                ServerType = "GITLAB"
+	ServerTypeGITLAB_SELF_MANAGED   ServerType = "GITLAB_SELF_MANAGED"
+	ServerTypeBITBUCKET_DATA_CENTER ServerType = "BITBUCKET_DATA_CENTER"
+	ServerTypeGITEA                 ServerType = "GITEA"
 )
 
 // SharedResourceSortByType is an enum of the model.
@@ -516,15 +518,17 @@ type SourceType string
 
 // The values of SourceType.
 const (
-	SourceTypeCODECOMMIT          SourceType = "CODECOMMIT"
-	SourceTypeCODEPIPELINE        SourceType = "CODEPIPELINE"
-	SourceTypeGITHUB              SourceType = "GITHUB"
-	SourceTypeGITLAB              SourceType = "GITLAB"
-	SourceTypeGITLAB_SELF_MANAGED SourceType = "GITLAB_SELF_MANAGED"
-	SourceTypeS3                  SourceType = "S3"
-	SourceTypeBITBUCKET           SourceType = "BITBUCKET"
-	SourceTypeGITHUB_ENTERPRISE   SourceType = "GITHUB_ENTERPRISE"
-	SourceTypeNO_SOURCE           SourceType = "NO_SOURCE"
+	SourceTypeCODECOMMIT            SourceType = "CODECOMMIT"
+	SourceTypeCODEPIPELINE          SourceType = "CODEPIPELINE"
+	SourceTypeGITHUB                SourceType = "GITHUB"
+	SourceTypeGITLAB                SourceType = "GITLAB"
+	SourceTypeGITLAB_SELF_MANAGED   SourceType = "GITLAB_SELF_MANAGED"
+	SourceTypeS3                    SourceType = "S3"
+	SourceTypeBITBUCKET             SourceType = "BITBUCKET"
+	SourceTypeGITHUB_ENTERPRISE     SourceType = "GITHUB_ENTERPRISE"
+	SourceTypeNO_SOURCE             SourceType = "NO_SOURCE"
+	SourceTypeBITBUCKET_DATA_CENTER SourceType = "BITBUCKET_DATA_CENTER"
+	SourceTypeGITEA                 SourceType = "GITEA"
 )
 
 // StatusType is an enum of the model.

@@ -24,10 +24,14 @@ func main() {
 	model := flag.String("model", "", "model to read")
 	pkg := flag.String("package", "api", "package to write")
 	dir := flag.String("dir", ".", "directory to write to")
+	enums := flag.String("enums", "", "file with further values of enums, by shape; empty is none")
 	client := flag.String("client", "", "directory to write a client to; empty writes none")
 	flag.Parse()
 	m, err := read(*model)
 	if err != nil {
+		log.Fatal(err)
+	}
+	if err := m.extend(*enums); err != nil {
 		log.Fatal(err)
 	}
 	g := &generator{m: m, pkg: *pkg}
@@ -147,6 +151,29 @@ func read(path string) (*model, error) {
 		m.index[s.Name] = i
 	}
 	return m, nil
+}
+
+// extend appends values of our own to enums of the service.
+func (m *model) extend(path string) error {
+	if path == "" {
+		return nil
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var more map[string][]string
+	if err := json.Unmarshal(b, &more); err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	for name, values := range more {
+		i, ok := m.index[name]
+		if !ok || m.Shapes[i].Value.Enum == nil {
+			return fmt.Errorf("%s: there is no enum %s", path, name)
+		}
+		m.Shapes[i].Value.Enum = append(m.Shapes[i].Value.Enum, values...)
+	}
+	return nil
 }
 
 type generator struct {

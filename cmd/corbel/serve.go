@@ -21,14 +21,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/access"
 	"github.com/corbel-build/corbel/internal/buildlog"
 	"github.com/corbel-build/corbel/internal/credential"
 	"github.com/corbel-build/corbel/internal/executor"
 	"github.com/corbel-build/corbel/internal/executor/sandbox"
 	"github.com/corbel-build/corbel/internal/forge"
-	"github.com/corbel-build/corbel/internal/forge/github"
+	"github.com/corbel-build/corbel/internal/forge/providers"
 	"github.com/corbel-build/corbel/internal/runner"
 	"github.com/corbel-build/corbel/internal/server"
 	"github.com/corbel-build/corbel/internal/service"
@@ -112,15 +111,12 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 	if err := firstStart(ctx, st, keys, errOut, c); err != nil {
 		return err
 	}
-	hosts, err := forge.NewHosts(c.hosts)
+	hosts, err := forge.NewHosts(providers.All, c.hosts)
 	if err != nil {
 		return err
 	}
 	transport := forge.Transport(hosts)
-	forges := map[api.ServerType]forge.Forge{}
-	for _, t := range []api.ServerType{api.ServerTypeGITHUB, api.ServerTypeGITHUB_ENTERPRISE} {
-		forges[t] = github.New(transport)
-	}
+	forges := hosts.Forges(transport)
 	logs, err := buildlog.Open(filepath.Join(c.data, "logs"))
 	if err != nil {
 		return err

@@ -91,15 +91,6 @@ type Access struct {
 	hosts      *forge.Hosts
 }
 
-// serverTypes is whose default credential a source type uses.
-var serverTypes = map[api.SourceType]api.ServerType{
-	api.SourceTypeGITHUB:              api.ServerTypeGITHUB,
-	api.SourceTypeGITHUB_ENTERPRISE:   api.ServerTypeGITHUB_ENTERPRISE,
-	api.SourceTypeBITBUCKET:           api.ServerTypeBITBUCKET,
-	api.SourceTypeGITLAB:              api.ServerTypeGITLAB,
-	api.SourceTypeGITLAB_SELF_MANAGED: api.ServerTypeGITLAB_SELF_MANAGED,
-}
-
 // ErrUnsupported is the error of a kind of credential that cannot be used
 // yet.
 var ErrUnsupported = errors.New("is not supported yet: import a token for the account and leave auth out")
@@ -109,7 +100,7 @@ var ErrUnsupported = errors.New("is not supported yet: import a token for the ac
 // type NO_SOURCE names for the project, the account's default for the
 // provider, or none. primary may be src itself.
 func (r *Resolver) Resolve(ctx context.Context, scope store.Scope, src, primary *api.ProjectSource) (*Access, error) {
-	server := serverTypes[src.Type]
+	server := api.ServerType(src.Type) // source types of repositories have the same names
 	repo, err := r.Hosts.Locate(src.Type, deref(src.Location))
 	if err != nil {
 		return nil, err
@@ -150,9 +141,9 @@ func (a *Access) Key() string {
 // is fetched from, and whether the credential is for there: it is for the
 // repository's own host, and for no other.
 func (a *Access) Upstream(url string) (upstream string, authorized bool, err error) {
-	for _, kind := range []api.SourceType{a.kind, api.SourceTypeGITHUB, api.SourceTypeBITBUCKET, api.SourceTypeGITLAB, api.SourceTypeGITHUB_ENTERPRISE} {
+	for _, kind := range append([]api.ServerType{api.ServerType(a.kind)}, a.hosts.ServerTypes()...) {
 		var repo forge.Repository
-		if repo, err = a.hosts.Locate(kind, url); err == nil {
+		if repo, err = a.hosts.Locate(api.SourceType(kind), url); err == nil {
 			return repo.Upstream, a.Credential != nil && repo.Trusted && repo.Host.Name == a.Repository.Host.Name, nil
 		}
 	}
@@ -160,12 +151,18 @@ func (a *Access) Upstream(url string) (upstream string, authorized bool, err err
 }
 
 // Token opens the credential for use with the provider's API.
-func (a *Access) Token() (user string, token api.Secret, err error) {
+func (a *Access) Token() (forge.Token, error) {
 	if a.Credential == nil {
-		return "", "", errors.New("there is no credential")
+		return forge.Token{}, errors.New("there is no credential")
 	}
 	p, err := open(a.vault, *a.Credential)
-	return p.User, api.Secret(p.Token), err
+	return forge.Token{Auth: a.Credential.AuthType, User: p.User, Value: api.Secret(p.Token)}, err
+}
+
+// basic is the user name and password that git presents, encoded.
+func (a *Access) basic(t forge.Token) string {
+	p, _ := a.hosts.Provider(a.Credential.ServerType)
+	return base64.StdEncoding.EncodeToString([]byte(p.GitUser(t) + ":" + t.Value.Reveal()))
 }
 
 // Authorize returns what makes the Authorization header of a git request, or
@@ -175,26 +172,12 @@ func (a *Access) Authorize() func(context.Context) (string, error) {
 		return nil
 	}
 	return func(context.Context) (string, error) {
-		p, err := open(a.vault, *a.Credential)
+		t, err := a.Token()
 		if err != nil {
 			return "", err
 		}
-		return "Basic " + base64.StdEncoding.EncodeToString([]byte(gitUser(a.Credential, p.User)+":"+p.Token)), nil
+		return "Basic " + a.basic(t), nil
 	}
-}
-
-// gitUser is the user name that git presents beside the token.
-// Source: the providers' documentation of their tokens.
-func gitUser(c *store.Credential, user string) string {
-	switch {
-	case c.AuthType == api.AuthTypeBASIC_AUTH:
-		return user
-	case c.ServerType == api.ServerTypeBITBUCKET:
-		return "x-token-auth"
-	case c.ServerType == api.ServerTypeGITLAB, c.ServerType == api.ServerTypeGITLAB_SELF_MANAGED:
-		return "oauth2"
-	}
-	return "x-access-token"
 }
 
 // Needles are the texts that must not show in a log of a build that uses the
@@ -203,12 +186,11 @@ func (a *Access) Needles() ([]api.Secret, error) {
 	if a.Credential == nil {
 		return nil, nil
 	}
-	p, err := open(a.vault, *a.Credential)
+	t, err := a.Token()
 	if err != nil {
 		return nil, err
 	}
-	basic := base64.StdEncoding.EncodeToString([]byte(gitUser(a.Credential, p.User) + ":" + p.Token))
-	return []api.Secret{api.Secret(p.Token), api.Secret(basic)}, nil
+	return []api.Secret{t.Value, api.Secret(a.basic(t))}, nil
 }
 
 func deref(s *string) string {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/forge"
+	"github.com/corbel-build/corbel/internal/forge/providers"
 	"github.com/corbel-build/corbel/internal/store"
 	"github.com/corbel-build/corbel/internal/store/sqlite"
 	"github.com/corbel-build/corbel/internal/vault"
@@ -33,7 +34,7 @@ func resolver(t *testing.T) *Resolver {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hosts, err := forge.NewHosts([]string{"GITHUB_ENTERPRISE=https://ghe.example.com", "GITLAB_SELF_MANAGED=https://git.example.com"})
+	hosts, err := forge.NewHosts(providers.All, []string{"GITHUB_ENTERPRISE=https://ghe.example.com", "GITLAB_SELF_MANAGED=https://git.example.com"})
 	if err != nil {
 		t.Fatal(err)
 	}

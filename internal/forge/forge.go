@@ -1,15 +1,16 @@
 // Package forge is the seam to source providers: what they can be asked to do
 // with a token, which hosts they are, and the one way to reach them.
 //
-// Hosts knows the hosts: github.com, bitbucket.org and gitlab.com, and those
-// that the operator lists. Locate turns the source location of a project into
+// Hosts knows the hosts: those of the providers that everybody knows, such as
+// github.com, and those that the operator lists. Locate turns the source location of a project into
 // a Repository and says whether a stored token may be used there. Transport
 // is under every connection to a provider, of git as of the API; it checks
 // the address that is dialled and lets no credentials out to a host that is
 // not of Hosts. Client adds what a caller of one host's API needs.
 //
-// A Forge is what an adapter implements. One adapter serves every host of its
-// kind: a self-managed installation is another Host, not another Forge. The
+// A Forge is what an adapter implements, and a Provider how it describes
+// itself. One adapter serves every host of its kind: a self-managed
+// installation is another Host, not another Forge. The
 // promises are in the comments of the methods; package forgetest checks them.
 //
 // A token is an api.Secret and is put into a request header, nowhere else. No
@@ -38,7 +39,13 @@ type Forge interface {
 	// not answered: no connection, a time limit, a rate limit, an error of the
 	// server, an answer that is not the provider's. Then nothing is known
 	// about the token.
-	CheckCredential(ctx context.Context, host Host, token api.Secret) (Check, error)
+	CheckCredential(ctx context.Context, host Host, token Token) (Check, error)
+
+	// CheckRepository asks what the token may do with repo, written
+	// "owner/name". It changes nothing there: where the provider does not tell,
+	// it sends what would be refused anyway, and reads from the refusal whether
+	// the token was the reason. The error is that of CheckCredential.
+	CheckRepository(ctx context.Context, host Host, token Token, repo string) (Abilities, error)
 
 	// SetStatus gives the commit s.SHA of repo, written "owner/name", a status.
 	// The newest status of a commit and context is the one that counts, so
@@ -47,8 +54,39 @@ type Forge interface {
 	//
 	// Retry tells from the error whether and when to try again. A permanent
 	// error says what is missing, such as a scope.
-	SetStatus(ctx context.Context, host Host, token api.Secret, repo string, s Status) error
+	SetStatus(ctx context.Context, host Host, token Token, repo string, s Status) error
 }
+
+// A Token is what is shown to a provider.
+type Token struct {
+	Auth  api.AuthType // PERSONAL_ACCESS_TOKEN, BASIC_AUTH or OAUTH
+	User  string       // for BASIC_AUTH; "" otherwise
+	Value api.Secret
+}
+
+// Abilities are what a token may do with a repository.
+type Abilities struct {
+	Clone  Ability // read it
+	Status Ability // give its commits a status
+	Hook   Ability // make and remove webhooks
+}
+
+// An Ability is whether a token may do something, and if that is not Yes, why:
+// what is missing and what to do.
+type Ability struct {
+	Can Answer
+	Why string
+}
+
+// An Answer is yes, no or unknown.
+type Answer string
+
+// The answers.
+const (
+	Yes     Answer = "YES"
+	No      Answer = "NO"
+	Unknown Answer = "UNKNOWN"
+)
 
 // A Check is what a provider says about a token.
 type Check struct {
@@ -79,6 +117,9 @@ const (
 	FineGrained Kind = "fine-grained" // a personal access token with permissions for repositories
 	OAuth       Kind = "oauth"        // of an OAuth app
 	App         Kind = "app"          // of an app's installation, or of a user through one
+	Account     Kind = "account"      // of a person's account, such as Atlassian's API tokens
+	AppPassword Kind = "app-password" // Bitbucket's former kind
+	Resource    Kind = "resource"     // of a repository, project, group or workspace
 )
 
 // A Status is what a provider shows beside a commit.

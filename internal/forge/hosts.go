@@ -1,6 +1,7 @@
 package forge
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -24,48 +25,45 @@ type Host struct {
 	// https://ghe.example.com/api/v3.
 	Git, API string
 
-	scheme string         // of source locations
-	listed bool           // by the operator, who may mean a private address
-	roots  *x509.CertPool // who signs its certificates; nil is the system's
-	ca     string         // file of roots
-}
-
-// known are the hosts that need no configuration.
-var known = []Host{
-	{Name: "github.com", ServerType: api.ServerTypeGITHUB, Git: "https://github.com", API: "https://api.github.com", scheme: "https"},
-	{Name: "bitbucket.org", ServerType: api.ServerTypeBITBUCKET, Git: "https://bitbucket.org", API: "https://api.bitbucket.org/2.0", scheme: "https"},
-	{Name: "gitlab.com", ServerType: api.ServerTypeGITLAB, Git: "https://gitlab.com", API: "https://gitlab.com/api/v4", scheme: "https"},
-}
-
-// apiPath is where an installation of one's own has the API.
-// Source: the providers' REST documentation.
-var apiPath = map[api.ServerType]string{
-	api.ServerTypeGITHUB:              "/api/v3",
-	api.ServerTypeGITHUB_ENTERPRISE:   "/api/v3",
-	api.ServerTypeBITBUCKET:           "/2.0",
-	api.ServerTypeGITLAB:              "/api/v4",
-	api.ServerTypeGITLAB_SELF_MANAGED: "/api/v4",
+	scheme   string         // of source locations
+	listed   bool           // by the operator, who may mean a private address
+	roots    *x509.CertPool // who signs its certificates; nil is the system's
+	ca       string         // file of roots
+	insecure bool           // whoever signed its certificate is right
 }
 
 // Hosts are the hosts that tokens may be sent to. It does not change.
-type Hosts struct{ list []Host }
+type Hosts struct {
+	providers []Provider
+	known     []Host // of the providers
+	list      []Host
+}
 
-// NewHosts returns the known hosts and those of entries. An entry is one of
+// NewHosts returns the known hosts of the providers and those of entries. An
+// entry is one of
 //
 //	GITHUB_ENTERPRISE=https://ghe.example.com
 //	GITLAB_SELF_MANAGED=https://git.example.com:8443 ca=/etc/corbel/ca.pem
+//	BITBUCKET_DATA_CENTER=https://bitbucket.example.com insecure-ssl
 //	github.com=http://127.0.0.1:3000
 //
-// The first two list a host, the second with a file of the authorities, in
-// PEM, that alone may sign its certificate. The last sends everything for a
+// The first three list a host, the second with a file of the authorities, in
+// PEM, that alone may sign its certificate, the third without a look at its
+// certificate, which whoever is on the way can abuse. The last sends everything for a
 // known host to another address, which has the API at the path of a
 // self-managed installation (/api/v3 for GitHub); source locations keep saying
 // https://github.com. An address with http must be of the loopback interface.
 //
 // A listed host may have a private address; other hosts may not. So
 // github.com=https://github.com is for a network that has its own route there.
-func NewHosts(entries []string) (*Hosts, error) {
-	h := &Hosts{list: slices.Clone(known)}
+func NewHosts(providers []Provider, entries []string) (*Hosts, error) {
+	h := &Hosts{providers: providers}
+	for _, p := range providers {
+		if p.Server != "" {
+			h.known = append(h.known, Host{Name: p.Known, ServerType: p.Server, Git: p.Git, API: p.API, scheme: "https"})
+		}
+	}
+	h.list = slices.Clone(h.known)
 	var problems []error
 	for _, entry := range entries {
 		if err := h.add(entry); err != nil {
@@ -90,9 +88,13 @@ func (h *Hosts) add(entry string) error {
 	}
 	address := scheme + "://" + name
 	host := Host{Name: name, Git: address, scheme: scheme, listed: true}
-	if len(fields) == 2 {
+	switch {
+	case len(fields) == 1:
+	case scheme == "https" && fields[1] == "insecure-ssl":
+		host.insecure = true
+	default:
 		if host.ca, ok = strings.CutPrefix(fields[1], "ca="); !ok || scheme != "https" {
-			return errors.New("only ca=FILE may follow an https address")
+			return errors.New("only ca=FILE or insecure-ssl may follow an https address")
 		}
 		pem, err := os.ReadFile(host.ca)
 		if err != nil {
@@ -104,34 +106,34 @@ func (h *Hosts) add(entry string) error {
 		}
 	}
 
-	i := slices.IndexFunc(known, func(k Host) bool { return k.Name == strings.ToLower(key) })
-	switch t := api.ServerType(key); {
+	i := slices.IndexFunc(h.known, func(k Host) bool { return k.Name == strings.ToLower(key) })
+	own := api.ServerType(key)
+	p, ok := h.Provider(own)
+	switch {
 	case i >= 0:
-		host.Name, host.ServerType, host.scheme = known[i].Name, known[i].ServerType, known[i].scheme
-		host.API = address + apiPath[host.ServerType]
-		if address == known[i].Git {
-			host.API = known[i].API
+		k := h.known[i]
+		p, _ = h.Provider(k.ServerType)
+		host.Name, host.ServerType, host.scheme, host.API = k.Name, k.ServerType, k.scheme, address+p.APIPath
+		if address == k.Git {
+			host.API = k.API
 		}
-	case t == api.ServerTypeGITHUB_ENTERPRISE || t == api.ServerTypeGITLAB_SELF_MANAGED:
-		if slices.ContainsFunc(known, func(k Host) bool { return k.Git == address || strings.HasPrefix(k.API, address) }) {
+	case ok && own == p.Own:
+		if slices.ContainsFunc(h.known, func(k Host) bool { return k.Git == address || strings.HasPrefix(k.API, address) }) {
 			return fmt.Errorf("%s is known and needs no entry", name)
 		}
-		host.ServerType = t
-		host.API = address + apiPath[t]
-		if t == api.ServerTypeGITHUB_ENTERPRISE && strings.HasSuffix(name, ".ghe.com") {
-			// Enterprise Cloud with data residency.
-			// Source: GitHub's documentation, "Network details for GHE.com".
-			host.API = "https://api." + name
+		host.ServerType, host.API = own, address+p.APIPath
+		if p.OwnAPI != nil {
+			host.API = cmp.Or(p.OwnAPI(name), host.API)
 		}
 	default:
-		return errors.New("want GITHUB_ENTERPRISE or GITLAB_SELF_MANAGED, or github.com, bitbucket.org or gitlab.com, before the equals sign")
+		return fmt.Errorf("want one of %s before the equals sign", strings.Join(h.keys(), ", "))
 	}
 	for _, other := range h.list {
 		if other.listed && other.Name == host.Name && other.ServerType == host.ServerType {
 			return fmt.Errorf("%s is listed twice", host.Name)
 		}
-		if other.listed && other.Git == host.Git && other.ca != host.ca {
-			return fmt.Errorf("%s is listed with two files of authorities", name)
+		if other.listed && other.Git == host.Git && (other.ca != host.ca || other.insecure != host.insecure) {
+			return fmt.Errorf("%s is listed with two files of authorities, or once without", name)
 		}
 	}
 	if i >= 0 {
@@ -140,6 +142,20 @@ func (h *Hosts) add(entry string) error {
 		h.list = append(h.list, host)
 	}
 	return nil
+}
+
+// keys are what an entry may begin with.
+func (h *Hosts) keys() []string {
+	var own, known []string
+	for _, p := range h.providers {
+		if p.Own != "" {
+			own = append(own, string(p.Own))
+		}
+		if p.Server != "" {
+			known = append(known, p.Known)
+		}
+	}
+	return append(own, known...)
 }
 
 // base checks the address of a host that the operator lists.
@@ -176,3 +192,9 @@ func (h *Hosts) For(t api.ServerType) []Host {
 	}
 	return list
 }
+
+// All returns every host, the known ones first.
+func (h *Hosts) All() []Host { return slices.Clone(h.list) }
+
+// Insecure reports whether nobody looks at the host's certificate.
+func (h Host) Insecure() bool { return h.insecure }

@@ -11,11 +11,12 @@ import (
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/forge"
 	"github.com/corbel-build/corbel/internal/forge/forgetest"
+	"github.com/corbel-build/corbel/internal/forge/providers"
 )
 
 func hosts(t *testing.T, entries ...string) *forge.Hosts {
 	t.Helper()
-	h, err := forge.NewHosts(entries)
+	h, err := forge.NewHosts(providers.All, entries)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,10 +102,11 @@ func TestNewHostsRefuses(t *testing.T) {
 		{[]string{"GITHUB_ENTERPRISE=https://ghe.example.com ca=/nonexistent.pem"}, "read authorities"},
 		{[]string{"GITHUB_ENTERPRISE=https://ghe.example.com ca=" + empty}, "no certificate"},
 		{[]string{"GITHUB_ENTERPRISE=https://ghe.example.com insecure"}, "only ca=FILE"},
+		{[]string{"GITHUB_ENTERPRISE=http://127.0.0.1:1 insecure-ssl"}, "only ca=FILE"},
 		{[]string{"GITHUB_ENTERPRISE=http://127.0.0.1:1 ca=" + empty}, "only ca=FILE"},
 		{[]string{"x", "y"}, `host "y"`}, // all problems at once
 	} {
-		if _, err := forge.NewHosts(c.entries); err == nil || !strings.Contains(err.Error(), c.text) {
+		if _, err := forge.NewHosts(providers.All, c.entries); err == nil || !strings.Contains(err.Error(), c.text) {
 			t.Errorf("NewHosts(%q): error %v, want one that says %q", c.entries, err, c.text)
 		}
 	}

@@ -15,7 +15,8 @@ import (
 // A Repository is what a source location names.
 type Repository struct {
 	Host Host
-	// Name is "owner/name"; on GitLab the owner may be a path of groups.
+	// Name is "owner/name"; the owner may be a path of groups where the
+	// provider has them. It does not have the provider's GitPrefix.
 	Name string
 	// URL is the location in its one form, such as
 	// https://github.com/owner/name.git. It is the remote that builds see.
@@ -28,15 +29,6 @@ type Repository struct {
 	Trusted bool
 }
 
-// serverTypes is whose hosts and token a source type uses.
-var serverTypes = map[api.SourceType]api.ServerType{
-	api.SourceTypeGITHUB:              api.ServerTypeGITHUB,
-	api.SourceTypeGITHUB_ENTERPRISE:   api.ServerTypeGITHUB_ENTERPRISE,
-	api.SourceTypeBITBUCKET:           api.ServerTypeBITBUCKET,
-	api.SourceTypeGITLAB:              api.ServerTypeGITLAB,
-	api.SourceTypeGITLAB_SELF_MANAGED: api.ServerTypeGITLAB_SELF_MANAGED,
-}
-
 // maxLocation bounds a location, in bytes.
 const maxLocation = 2048
 
@@ -45,23 +37,29 @@ const maxLocation = 2048
 // backslashes, dot segments, unusual numbers for addresses. What it returns is
 // put together anew, so that nobody after it reads the location itself.
 //
-// GITHUB, BITBUCKET and GITLAB sources are on their one host. The other types
-// may name any host; one that is not listed, or that is named with http, gets
-// no token.
+// A source whose type is that of a known host, such as GITHUB, is on that one.
+// The other types may name any host; one that is not listed, or that is named
+// with http, gets no token.
 //
 // The error says what to write instead. It does not repeat the location, which
 // may contain a token.
 func (h *Hosts) Locate(t api.SourceType, location string) (Repository, error) {
-	server, ok := serverTypes[t]
+	server := api.ServerType(t) // source types of repositories have the same names
+	provider, ok := h.Provider(server)
 	if !ok {
 		return Repository{}, fmt.Errorf("a source of type %s is not a repository of a source provider", t)
 	}
 	wrong := func(format string, args ...any) (Repository, error) {
 		return Repository{}, fmt.Errorf("source location "+format, args...)
 	}
-	want := "https://HOST/OWNER/NAME"
+	want := "/OWNER/NAME"
+	if provider.GitPrefix != "" {
+		want = "/" + provider.GitPrefix + want
+	}
 	if hosts := h.For(server); len(hosts) > 0 {
-		want = hosts[0].scheme + "://" + hosts[0].Name + "/OWNER/NAME"
+		want = hosts[0].scheme + "://" + hosts[0].Name + want
+	} else {
+		want = "https://HOST" + want
 	}
 	switch {
 	case location == "":
@@ -83,7 +81,7 @@ func (h *Hosts) Locate(t api.SourceType, location string) (Repository, error) {
 	case !ok, scheme == "ssh", scheme == "git":
 		return wrong("is not an https address: give one like %s", want)
 	case scheme == "https":
-	case scheme != "http" || server != api.ServerTypeGITHUB_ENTERPRISE && server != api.ServerTypeGITLAB_SELF_MANAGED:
+	case scheme != "http" || server != provider.Own:
 		return wrong("must begin with https://, such as %s", want)
 	}
 	if user, after, ok := strings.Cut(rest, "@"); ok {
@@ -117,27 +115,36 @@ func (h *Hosts) Locate(t api.SourceType, location string) (Repository, error) {
 		switch {
 		case err != nil:
 			return wrong("%w", err)
-		case server != api.ServerTypeGITHUB_ENTERPRISE && server != api.ServerTypeGITLAB_SELF_MANAGED:
+		case server != provider.Own:
 			return wrong("is on %s, but a source of type %s is on %s: correct the host or the type", name, t, h.For(server)[0].Name)
-		case slices.ContainsFunc(known, func(k Host) bool { return k.Name == name }):
+		case slices.ContainsFunc(h.known, func(k Host) bool { return k.Name == name }):
 			return wrong("is on %s, which needs https", name)
 		}
 	}
 
 	path := strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(u.Path, "/"), "/"), ".git")
+	prefix := ""
+	if provider.GitPrefix != "" {
+		prefix = provider.GitPrefix + "/"
+		if path, ok = strings.CutPrefix(path, prefix); !ok {
+			return wrong("does not name a repository: give one like %s", want)
+		}
+	}
 	segments := strings.Split(path, "/")
-	deep := server == api.ServerTypeGITLAB || server == api.ServerTypeGITLAB_SELF_MANAGED
-	if len(segments) < 2 || len(segments) > 2 && !deep || len(segments) > 21 {
+	if len(segments) < 2 || len(segments) > 2 && !provider.Groups || len(segments) > 21 {
 		return wrong("does not name a repository: give one like %s", want)
 	}
-	for _, s := range segments {
+	for i, s := range segments {
+		if provider.Personal && i == 0 {
+			s = strings.TrimPrefix(s, "~")
+		}
 		if !segment(s) {
 			return wrong("has a part that is not a name: owner and repository are letters, digits, dot, dash and underscore")
 		}
 	}
 	r.Name = path
-	r.URL = scheme + "://" + name + "/" + path + ".git"
-	r.Upstream = r.Host.Git + "/" + path + ".git"
+	r.URL = scheme + "://" + name + "/" + prefix + path + ".git"
+	r.Upstream = r.Host.Git + "/" + prefix + path + ".git"
 	return r, nil
 }
 

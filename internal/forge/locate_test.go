@@ -7,6 +7,7 @@ import (
 
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/forge"
+	"github.com/corbel-build/corbel/internal/forge/providers"
 )
 
 // listed are the hosts of the tests of Locate.
@@ -208,7 +209,7 @@ func FuzzLocate(f *testing.F) {
 	} {
 		f.Add(s)
 	}
-	h, err := forge.NewHosts(listed)
+	h, err := forge.NewHosts(providers.All, listed)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -72,9 +72,10 @@ func newTransport(hosts *Hosts, resolver *net.Resolver) *transport {
 			if h.listed {
 				d.listed[hostPort(u)] = u.Scheme
 			}
-			if h.roots != nil {
+			if h.roots != nil || h.insecure {
 				own := base.Clone()
 				own.TLSClientConfig.RootCAs = h.roots
+				own.TLSClientConfig.InsecureSkipVerify = h.insecure // the operator's word, for this host
 				t.own[hostPort(u)] = own
 			}
 		}

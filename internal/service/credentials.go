@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -19,29 +20,24 @@ import (
 // checkTime bounds how long an import waits for the provider's opinion.
 const checkTime = 3 * time.Second
 
-// authTypes is which ways of authentication each server type accepts at an
-// import. OAUTH belongs to the console. The personal access tokens of the two
-// GitLab types and BASIC_AUTH's absence for GitHub are in docs/divergences.md.
-var authTypes = map[api.ServerType][]api.AuthType{
-	api.ServerTypeGITHUB:              {api.AuthTypePERSONAL_ACCESS_TOKEN, api.AuthTypeCODECONNECTIONS, api.AuthTypeSECRETS_MANAGER},
-	api.ServerTypeGITHUB_ENTERPRISE:   {api.AuthTypePERSONAL_ACCESS_TOKEN, api.AuthTypeCODECONNECTIONS, api.AuthTypeSECRETS_MANAGER},
-	api.ServerTypeBITBUCKET:           {api.AuthTypeBASIC_AUTH, api.AuthTypePERSONAL_ACCESS_TOKEN, api.AuthTypeCODECONNECTIONS, api.AuthTypeSECRETS_MANAGER},
-	api.ServerTypeGITLAB:              {api.AuthTypePERSONAL_ACCESS_TOKEN, api.AuthTypeCODECONNECTIONS, api.AuthTypeSECRETS_MANAGER},
-	api.ServerTypeGITLAB_SELF_MANAGED: {api.AuthTypePERSONAL_ACCESS_TOKEN, api.AuthTypeCODECONNECTIONS, api.AuthTypeSECRETS_MANAGER},
+// authTypes is which ways of authentication a server type accepts at an
+// import: those of the provider's tokens, and what stands for one. OAUTH
+// belongs to the console. The personal access tokens of GitLab and of the
+// server types that are Corbel's own, and BASIC_AUTH's absence for GitHub, are
+// in docs/divergences.md.
+func (s *Service) authTypes(t api.ServerType) []api.AuthType {
+	p, _ := s.Hosts.Provider(t)
+	return append(slices.Clone(p.Auth), api.AuthTypeCODECONNECTIONS, api.AuthTypeSECRETS_MANAGER)
 }
 
 // checkImport applies the rules that cross the fields of an import.
-func checkImport(in *api.ImportSourceCredentialsInput) error {
+func (s *Service) checkImport(in *api.ImportSourceCredentialsInput) error {
 	if in.AuthType == api.AuthTypeOAUTH {
 		return api.InvalidInputException("Auth type OAUTH cannot be imported through the API. Connect to %s with OAuth in the console, or import a token with PERSONAL_ACCESS_TOKEN", in.ServerType)
 	}
-	allowed := false
-	for _, a := range authTypes[in.ServerType] {
-		allowed = allowed || a == in.AuthType
-	}
-	if !allowed {
+	if allowed := s.authTypes(in.ServerType); !slices.Contains(allowed, in.AuthType) {
 		names := make([]string, 0, 4)
-		for _, a := range authTypes[in.ServerType] {
+		for _, a := range allowed {
 			names = append(names, string(a))
 		}
 		return api.InvalidInputException("Auth type %s is not valid for server type %s. Valid auth types are %s", in.AuthType, in.ServerType, strings.Join(names, ", "))
@@ -80,7 +76,7 @@ func checkImport(in *api.ImportSourceCredentialsInput) error {
 // ResourceAlreadyExistsException returned.
 // Source: user guide, "Using access tokens with your source provider".
 func (s *Service) ImportSourceCredentials(ctx context.Context, in *api.ImportSourceCredentialsInput) (*api.ImportSourceCredentialsOutput, error) {
-	if err := checkImport(in); err != nil {
+	if err := s.checkImport(in); err != nil {
 		return nil, err
 	}
 	p := access.From(ctx)
@@ -106,7 +102,7 @@ func (s *Service) ImportSourceCredentials(ctx context.Context, in *api.ImportSou
 		c.Resource = in.Token.Reveal() // an ARN, listed to everyone
 		c.Health = store.Health{State: credential.Unverified, Detail: "the token is read when it is needed"}
 	} else {
-		health, err := s.checkToken(ctx, in.ServerType, in.Token)
+		health, err := s.checkToken(ctx, in.ServerType, forge.Token{Auth: in.AuthType, User: user, Value: in.Token})
 		if err != nil {
 			return nil, err
 		}
@@ -147,7 +143,7 @@ func exists(t api.ServerType) error {
 // checkToken asks each host that a token of the server type may be for what
 // it thinks of it. Where several are configured, one that accepts it is
 // enough.
-func (s *Service) checkToken(ctx context.Context, server api.ServerType, token api.Secret) (store.Health, error) {
+func (s *Service) checkToken(ctx context.Context, server api.ServerType, token forge.Token) (store.Health, error) {
 	f := s.Forges[server]
 	hosts := s.Hosts.For(server)
 	if s.Verify == Off || f == nil || len(hosts) == 0 {

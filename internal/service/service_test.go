@@ -14,6 +14,7 @@ import (
 	"github.com/corbel-build/corbel/internal/access"
 	"github.com/corbel-build/corbel/internal/buildlog"
 	"github.com/corbel-build/corbel/internal/forge"
+	"github.com/corbel-build/corbel/internal/forge/providers"
 	"github.com/corbel-build/corbel/internal/store"
 	"github.com/corbel-build/corbel/internal/store/sqlite"
 	"github.com/corbel-build/corbel/internal/vault"
@@ -39,11 +40,15 @@ func (b *bench) forward(d time.Duration) {
 // forgeFunc is a provider that only checks tokens.
 type forgeFunc func(api.Secret) (forge.Check, error)
 
-func (f forgeFunc) CheckCredential(_ context.Context, _ forge.Host, t api.Secret) (forge.Check, error) {
-	return f(t)
+func (f forgeFunc) CheckCredential(_ context.Context, _ forge.Host, t forge.Token) (forge.Check, error) {
+	return f(t.Value)
 }
 
-func (forgeFunc) SetStatus(context.Context, forge.Host, api.Secret, string, forge.Status) error {
+func (forgeFunc) CheckRepository(context.Context, forge.Host, forge.Token, string) (forge.Abilities, error) {
+	return forge.Abilities{}, errors.New("not asked for in these tests")
+}
+
+func (forgeFunc) SetStatus(context.Context, forge.Host, forge.Token, string, forge.Status) error {
 	return errors.New("not asked for in these tests")
 }
 
@@ -69,7 +74,7 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hosts, err := forge.NewHosts([]string{"GITHUB_ENTERPRISE=https://ghe.example.com"})
+	hosts, err := forge.NewHosts(providers.All, []string{"GITHUB_ENTERPRISE=https://ghe.example.com"})
 	if err != nil {
 		t.Fatal(err)
 	}

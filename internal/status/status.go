@@ -135,7 +135,7 @@ func (s *Sender) send(ctx context.Context, c store.CommitStatus) error {
 	if f == nil {
 		return errors.New("statuses of " + string(a.Credential.ServerType) + " are not supported yet")
 	}
-	_, token, err := a.Token()
+	token, err := a.Token()
 	if err != nil {
 		return err
 	}

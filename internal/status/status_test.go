@@ -14,6 +14,7 @@ import (
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/credential"
 	"github.com/corbel-build/corbel/internal/forge"
+	"github.com/corbel-build/corbel/internal/forge/providers"
 	"github.com/corbel-build/corbel/internal/store"
 	"github.com/corbel-build/corbel/internal/store/sqlite"
 	"github.com/corbel-build/corbel/internal/vault"
@@ -31,16 +32,20 @@ type provider struct {
 	change chan struct{} // receives after each attempt
 }
 
-func (*provider) CheckCredential(context.Context, forge.Host, api.Secret) (forge.Check, error) {
+func (*provider) CheckCredential(context.Context, forge.Host, forge.Token) (forge.Check, error) {
 	return forge.Check{}, errors.New("not asked for in these tests")
 }
 
-func (p *provider) SetStatus(_ context.Context, h forge.Host, token api.Secret, repo string, s forge.Status) error {
+func (*provider) CheckRepository(context.Context, forge.Host, forge.Token, string) (forge.Abilities, error) {
+	return forge.Abilities{}, errors.New("not asked for in these tests")
+}
+
+func (p *provider) SetStatus(_ context.Context, h forge.Host, token forge.Token, repo string, s forge.Status) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer func() { p.change <- struct{}{} }()
 	p.tried++
-	if h.Name != "github.com" || token.Reveal() != "ghp_StatusTest" || repo != "octo/app" {
+	if h.Name != "github.com" || token.Value.Reveal() != "ghp_StatusTest" || repo != "octo/app" {
 		return fmt.Errorf("called with host %s and repository %s", h.Name, repo)
 	}
 	if len(p.errs) > 0 {
@@ -66,7 +71,7 @@ func start(t *testing.T, p *provider, imported bool) store.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hosts, err := forge.NewHosts(nil)
+	hosts, err := forge.NewHosts(providers.All, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,6 +56,9 @@ type Scope struct {
 
 // Reader is what can be read, inside a transaction or outside.
 type Reader interface {
+	SecretReader
+	AuditReader
+
 	Account(ctx context.Context, id string) (Account, error)
 	Accounts(ctx context.Context) ([]Account, error)
 	AccessKey(ctx context.Context, id string) (AccessKey, error)
@@ -103,6 +106,8 @@ type Reader interface {
 // Tx is one transaction.
 type Tx interface {
 	Reader
+	SecretWriter
+	AuditWriter
 
 	PutAccount(ctx context.Context, a Account) error
 	// PutAccessKey stores a new key; ErrExists if the id is taken.

@@ -49,8 +49,30 @@ type Options struct {
 	Dir string
 	// TLS serves https with a certificate that only Server.CA signs.
 	TLS bool
+	// Dialect is which provider it speaks as. The default is GitHub.
+	Dialect *Dialect
 	// Now is the clock that tokens expire by. The default is time.Now.
 	Now func() time.Time
+}
+
+// A Dialect is how a provider speaks.
+type Dialect struct {
+	// api says whether a path is of the REST API, and without its base.
+	api func(path string) (rest string, ok bool)
+	// routes are those of the API, and serve answers a call of it, whose path
+	// without its base is path.
+	routes func(*Server) *http.ServeMux
+	serve  func(s *Server, w http.ResponseWriter, r *http.Request, path string, rec *Request)
+}
+
+// GitHub is that of github.com and of an Enterprise server.
+var GitHub = Dialect{
+	api: func(path string) (string, bool) {
+		rest := strings.TrimPrefix(path, "/api/v3")
+		return rest, rest != path || strings.HasPrefix(path, "/repos/") || strings.HasPrefix(path, "/repositories/") || path == "/user" || path == "/rate_limit"
+	},
+	routes: (*Server).rest,
+	serve:  (*Server).serveREST,
 }
 
 // A Token is known to a Server.
@@ -80,7 +102,8 @@ type Server struct {
 	ownDir  bool
 	now     func() time.Time
 	http    *http.Server
-	routes  *http.ServeMux
+	dialect *Dialect
+	routes  *http.ServeMux // of the API
 	started time.Time
 
 	mu      sync.Mutex
@@ -111,7 +134,10 @@ func New(o Options) (*Server, error) {
 		s.now = time.Now
 	}
 	s.started = s.now()
-	s.routes = s.rest()
+	if s.dialect = o.Dialect; s.dialect == nil {
+		s.dialect = &GitHub
+	}
+	s.routes = s.dialect.routes(s)
 	if s.dir == "" {
 		if s.dir, err = os.MkdirTemp("", "forgetest-"); err != nil {
 			return nil, fmt.Errorf("start git host: %w", err)
@@ -211,10 +237,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	path := strings.TrimPrefix(r.URL.Path, "/api/v3")
+	path, api := s.dialect.api(r.URL.Path)
 	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(path, "/repos/") || strings.HasPrefix(path, "/repositories/") || path == "/user" || path == "/rate_limit" || path != r.URL.Path {
-			s.serveREST(w, r, path, rec)
+		if api {
+			s.dialect.serve(s, w, r, path, rec)
 		} else {
 			s.serveGit(w, r)
 		}

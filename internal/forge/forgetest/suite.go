@@ -40,9 +40,8 @@ const (
 // Expires is when Good and FineGrained end.
 var Expires = time.Date(2036, 12, 1, 0, 0, 0, 0, time.UTC)
 
-// NewSetup starts a server that ends with the test. open makes the Forge under
-// test over a transport.
-func NewSetup(t *testing.T, open func(http.RoundTripper) forge.Forge) *Setup {
+// NewSetup starts a server that ends with the test, for an adapter of GitHub.
+func NewSetup(t *testing.T, provider forge.Provider) *Setup {
 	t.Helper()
 	s, err := New(Options{})
 	if err != nil {
@@ -68,13 +67,17 @@ func NewSetup(t *testing.T, open func(http.RoundTripper) forge.Forge) *Setup {
 	} {
 		s.AddToken(token)
 	}
-	hosts, err := forge.NewHosts([]string{"github.com=" + s.URL})
+	hosts, err := forge.NewHosts([]forge.Provider{provider}, []string{"github.com=" + s.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
 	rt := forge.Transport(hosts)
 	t.Cleanup((&http.Client{Transport: rt}).CloseIdleConnections)
-	return &Setup{Server: s, Hosts: hosts, Host: hosts.For(api.ServerTypeGITHUB)[0], Forge: open(rt), SHA: ids[0]}
+	return &Setup{Server: s, Hosts: hosts, Host: hosts.For(api.ServerTypeGITHUB)[0], Forge: provider.New(rt), SHA: ids[0]}
+}
+
+func pat(value api.Secret) forge.Token {
+	return forge.Token{Auth: api.AuthTypePERSONAL_ACCESS_TOKEN, Value: value}
 }
 
 // leakless fails the test if an error shows a token.
@@ -112,11 +115,11 @@ func wantError(t *testing.T, err, kind error, words ...string) {
 
 // Run checks the promises of forge.Forge for an adapter of GitHub. Every call
 // is also judged by GitHub's own description, if CORBEL_OPENAPI names it.
-func Run(t *testing.T, open func(http.RoundTripper) forge.Forge) {
+func Run(t *testing.T, provider forge.Provider) {
 	run := func(name string, test func(*testing.T, *Setup)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, NewSetup(t, open))
+			test(t, NewSetup(t, provider))
 		})
 	}
 	run("Check", checkGood)
@@ -133,12 +136,12 @@ func Run(t *testing.T, open func(http.RoundTripper) forge.Forge) {
 	run("Rename", rename)
 	t.Run("OpenAPI", func(t *testing.T) {
 		t.Parallel()
-		described(t, OpenAPI(t), NewSetup(t, open))
+		described(t, OpenAPI(t), NewSetup(t, provider))
 	})
 }
 
 func checkGood(t *testing.T, s *Setup) {
-	got, err := s.Forge.CheckCredential(t.Context(), s.Host, Good)
+	got, err := s.Forge.CheckCredential(t.Context(), s.Host, pat(Good))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +162,7 @@ func checkGood(t *testing.T, s *Setup) {
 }
 
 func checkMissing(t *testing.T, s *Setup) {
-	got, err := s.Forge.CheckCredential(t.Context(), s.Host, Narrow)
+	got, err := s.Forge.CheckCredential(t.Context(), s.Host, pat(Narrow))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +180,7 @@ func checkMissing(t *testing.T, s *Setup) {
 		{[]string{}, []string{"repo", "repo:status", "admin:repo_hook"}},
 	} {
 		s.Server.AddToken(Token{Value: Narrow, Scopes: c.scopes})
-		got, err := s.Forge.CheckCredential(t.Context(), s.Host, Narrow)
+		got, err := s.Forge.CheckCredential(t.Context(), s.Host, pat(Narrow))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -188,7 +191,7 @@ func checkMissing(t *testing.T, s *Setup) {
 }
 
 func checkFineGrained(t *testing.T, s *Setup) {
-	got, err := s.Forge.CheckCredential(t.Context(), s.Host, FineGrained)
+	got, err := s.Forge.CheckCredential(t.Context(), s.Host, pat(FineGrained))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +203,7 @@ func checkFineGrained(t *testing.T, s *Setup) {
 // checkApp: the token of an app's installation is good and nobody's.
 func checkApp(t *testing.T, s *Setup) {
 	s.Server.Inject(Fault{Path: "/user", Do: Answer(403, map[string]string{"X-RateLimit-Remaining": "4000"}, `{"message":"Resource not accessible by integration","status":"403"}`)})
-	got, err := s.Forge.CheckCredential(t.Context(), s.Host, "ghs_ForgetestInstallation00000000000000009")
+	got, err := s.Forge.CheckCredential(t.Context(), s.Host, pat("ghs_ForgetestInstallation00000000000000009"))
 	if err != nil || got.Login != "" || got.Kind != forge.App || got.Scopes != nil || got.Remaining != 4000 {
 		t.Errorf("CheckCredential = %+v, %v, want an app's token", got, err)
 	}
@@ -214,17 +217,17 @@ func checkRefused(t *testing.T, s *Setup) {
 		Good + "\n":           {"line break"},
 		"ghp_Forgetest\x00\n": {"line break"},
 	} {
-		_, err := s.Forge.CheckCredential(t.Context(), s.Host, token)
+		_, err := s.Forge.CheckCredential(t.Context(), s.Host, pat(token))
 		wantError(t, err, forge.ErrRefused, words...)
 	}
-	if _, err := s.Forge.CheckCredential(t.Context(), s.Host, Good); err != nil {
+	if _, err := s.Forge.CheckCredential(t.Context(), s.Host, pat(Good)); err != nil {
 		t.Errorf("good token after bad ones: %v", err)
 	}
 	s.Server.Inject(Fault{Path: "/user", Times: 1, Do: Answer(401, map[string]string{"github-authentication-token-expiration": "2026-01-02 03:04:05 UTC"}, `{"message":"Bad credentials"}`)})
-	_, err := s.Forge.CheckCredential(t.Context(), s.Host, Good)
+	_, err := s.Forge.CheckCredential(t.Context(), s.Host, pat(Good))
 	wantError(t, err, forge.ErrRefused, "expired on 2026-01-02")
 	s.Server.RevokeToken(Good)
-	_, err = s.Forge.CheckCredential(t.Context(), s.Host, Good)
+	_, err = s.Forge.CheckCredential(t.Context(), s.Host, pat(Good))
 	wantError(t, err, forge.ErrRefused)
 }
 
@@ -247,7 +250,7 @@ func checkUnreachable(t *testing.T, s *Setup) {
 	} {
 		s.Server.Heal()
 		s.Server.Inject(Fault{Path: "/user", Do: f})
-		_, err := s.Forge.CheckCredential(t.Context(), s.Host, Good)
+		_, err := s.Forge.CheckCredential(t.Context(), s.Host, pat(Good))
 		if !errors.Is(err, forge.ErrUnreachable) || !forge.Retry(err).Worthwhile {
 			t.Errorf("%s: error %v, Retry = %+v, want ErrUnreachable, worth another try", name, err, forge.Retry(err))
 		}
@@ -256,7 +259,7 @@ func checkUnreachable(t *testing.T, s *Setup) {
 	if err := s.Server.Close(); err != nil {
 		t.Error(err)
 	}
-	_, err := s.Forge.CheckCredential(t.Context(), s.Host, Good)
+	_, err := s.Forge.CheckCredential(t.Context(), s.Host, pat(Good))
 	wantError(t, err, forge.ErrUnreachable, "refused")
 	if strings.Contains(err.Error(), "/user") {
 		t.Errorf("error %q repeats the address of the request", err)
@@ -270,7 +273,7 @@ func checkTime(t *testing.T, s *Setup) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	_, err := s.Forge.CheckCredential(ctx, s.Host, Good)
+	_, err := s.Forge.CheckCredential(ctx, s.Host, pat(Good))
 	wantError(t, err, forge.ErrUnreachable, "in time")
 	if d := time.Since(start); d > 2*time.Second {
 		t.Errorf("came back after %v, want 100ms", d)
@@ -288,7 +291,7 @@ func statusGood(t *testing.T, s *Setup) {
 			{SHA: s.SHA, State: forge.Fault, Context: "other"},
 			{SHA: s.SHA, State: forge.Fault, Context: "other"}, // again
 		} {
-			if err := s.Forge.SetStatus(t.Context(), s.Host, token, Repo, st); err != nil {
+			if err := s.Forge.SetStatus(t.Context(), s.Host, pat(token), Repo, st); err != nil {
 				t.Fatalf("SetStatus(%+v): %v", st, err)
 			}
 		}
@@ -331,7 +334,7 @@ func statusPermanent(t *testing.T, s *Setup) {
 		{"bad repository", Good, "shop", ok, []string{"owner/name"}},
 		{"bad repository", Good, "a/b/../../user", ok, []string{"owner/name"}},
 	} {
-		err := s.Forge.SetStatus(t.Context(), s.Host, c.token, c.repo, c.st)
+		err := s.Forge.SetStatus(t.Context(), s.Host, pat(c.token), c.repo, c.st)
 		if forge.Retry(err).Worthwhile {
 			t.Errorf("%s: %v is worth another try", c.name, err)
 		}
@@ -359,14 +362,14 @@ func statusAgain(t *testing.T, s *Setup) {
 		{"rate limit that is over", RateLimited(time.Now().Add(-time.Minute)), time.Second, time.Second},
 	} {
 		s.Server.Inject(Fault{Method: "POST", Path: "/repos/", Times: 1, Do: c.do})
-		err := s.Forge.SetStatus(t.Context(), s.Host, Good, Repo, st)
+		err := s.Forge.SetStatus(t.Context(), s.Host, pat(Good), Repo, st)
 		leakless(t, err)
 		if again := forge.Retry(err); err == nil || !again.Worthwhile || again.After < c.least || again.After > c.most {
 			t.Errorf("%s: error %v, Retry = %+v, want to wait %v to %v", c.name, err, again, c.least, c.most)
 		}
 	}
 	// A limit is GitHub's to keep, not remembered: the next call goes out.
-	if err := s.Forge.SetStatus(t.Context(), s.Host, Good, Repo, st); err != nil {
+	if err := s.Forge.SetStatus(t.Context(), s.Host, pat(Good), Repo, st); err != nil {
 		t.Errorf("after the faults: %v", err)
 	}
 	if got := len(s.Server.Statuses(Repo, s.SHA)); got != 1 {
@@ -386,9 +389,9 @@ func redirect(t *testing.T, s *Setup) {
 		for _, status := range []int{301, 302, 303, 307, 308} {
 			s.Server.Heal()
 			s.Server.Inject(Fault{Do: Redirect(status, evil.URL+"/api/v3/user")})
-			_, err := s.Forge.CheckCredential(t.Context(), s.Host, Good)
+			_, err := s.Forge.CheckCredential(t.Context(), s.Host, pat(Good))
 			wantError(t, err, forge.ErrUnreachable, "redirect refused", evil.URL)
-			err = s.Forge.SetStatus(t.Context(), s.Host, Good, Repo, forge.Status{SHA: s.SHA, State: forge.Success, Context: "c"})
+			err = s.Forge.SetStatus(t.Context(), s.Host, pat(Good), Repo, forge.Status{SHA: s.SHA, State: forge.Success, Context: "c"})
 			wantError(t, err, nil, "redirect refused")
 			if forge.Retry(err).Worthwhile {
 				t.Errorf("%v is worth another try", err)
@@ -406,31 +409,31 @@ func rename(t *testing.T, s *Setup) {
 		t.Fatal(err)
 	}
 	st := forge.Status{SHA: s.SHA, State: forge.Success, Context: "c", Description: "kept"}
-	if err := s.Forge.SetStatus(t.Context(), s.Host, Good, Repo, st); err != nil {
+	if err := s.Forge.SetStatus(t.Context(), s.Host, pat(Good), Repo, st); err != nil {
 		t.Fatal(err)
 	}
 	if got := s.Server.Statuses("octo-org/store", s.SHA); len(got) != 1 || got[0].Description != "kept" {
 		t.Errorf("statuses of the renamed repository = %+v, want one", got)
 	}
 	s.Server.Inject(Fault{Method: "POST", Path: "/repos/", Do: Redirect(http.StatusFound, s.Server.URL+"/api/v3/user")})
-	err := s.Forge.SetStatus(t.Context(), s.Host, Good, Repo, st)
+	err := s.Forge.SetStatus(t.Context(), s.Host, pat(Good), Repo, st)
 	wantError(t, err, nil, "POST into GET", "renamed")
 	s.Server.Heal()
 	s.Server.Inject(Fault{Path: "/user", Do: Redirect(http.StatusFound, s.Server.URL+"/api/v3/user")})
-	_, err = s.Forge.CheckCredential(t.Context(), s.Host, Good)
+	_, err = s.Forge.CheckCredential(t.Context(), s.Host, pat(Good))
 	wantError(t, err, forge.ErrUnreachable, "in a row")
 }
 
 // described makes calls of every sort and lets GitHub's description judge them.
 func described(t *testing.T, d *Description, s *Setup) {
 	for _, token := range []api.Secret{Good, Narrow, FineGrained, ReadOnly, Unknown} {
-		_, err := s.Forge.CheckCredential(t.Context(), s.Host, token)
+		_, err := s.Forge.CheckCredential(t.Context(), s.Host, pat(token))
 		leakless(t, err)
 		for _, st := range []forge.Status{
 			{SHA: s.SHA, State: forge.Pending, Context: "c", Description: "d", TargetURL: "https://corbel.example.com/"},
 			{SHA: s.SHA, State: forge.Success, Context: "c"},
 		} {
-			leakless(t, s.Forge.SetStatus(t.Context(), s.Host, token, Repo, st))
+			leakless(t, s.Forge.SetStatus(t.Context(), s.Host, pat(token), Repo, st))
 		}
 	}
 	checked := 0

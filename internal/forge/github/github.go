@@ -31,6 +31,27 @@ type Forge struct{ transport http.RoundTripper }
 // New returns a Forge over transport, which should be forge.Transport's.
 func New(transport http.RoundTripper) *Forge { return &Forge{transport} }
 
+// Provider describes GitHub.
+var Provider = forge.Provider{
+	Name:   "GitHub",
+	Server: api.ServerTypeGITHUB, Known: "github.com", Git: "https://github.com", API: "https://api.github.com",
+	Own: api.ServerTypeGITHUB_ENTERPRISE, APIPath: "/api/v3",
+	// Enterprise Cloud with data residency.
+	// Source: GitHub's documentation, "Network details for GHE.com".
+	OwnAPI: func(name string) string {
+		if strings.HasSuffix(name, ".ghe.com") {
+			return "https://api." + name
+		}
+		return ""
+	},
+	Auth:    []api.AuthType{api.AuthTypePERSONAL_ACCESS_TOKEN},
+	GitUser: func(forge.Token) string { return "x-access-token" }, // any will do
+	Tokens: func(web string) string {
+		return web + "/settings/tokens/new?scopes=repo,admin:repo_hook&description=Corbel"
+	},
+	New: func(rt http.RoundTripper) forge.Forge { return New(rt) },
+}
+
 const (
 	userAgent = "corbel"
 	// maxDescription is in characters.
@@ -59,7 +80,8 @@ var implied = map[string][]string{
 }
 
 // CheckCredential implements forge.Forge with GET /user.
-func (f *Forge) CheckCredential(ctx context.Context, host forge.Host, token api.Secret) (forge.Check, error) {
+func (f *Forge) CheckCredential(ctx context.Context, host forge.Host, t forge.Token) (forge.Check, error) {
+	token := t.Value
 	if strings.ContainsFunc(token.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return forge.Check{}, &forge.Error{Kind: forge.ErrRefused, Host: host.Name, Text: "this is not a token: it contains a space, a line break or another character that tokens do not have. Copy it again"}
 	}
@@ -144,7 +166,8 @@ func remaining(res *github.Response) int {
 }
 
 // SetStatus implements forge.Forge with POST /repos/O/R/statuses/SHA.
-func (f *Forge) SetStatus(ctx context.Context, host forge.Host, token api.Secret, repo string, s forge.Status) error {
+func (f *Forge) SetStatus(ctx context.Context, host forge.Host, t forge.Token, repo string, s forge.Status) error {
+	token := t.Value
 	wrong := func(format string, args ...any) error {
 		return &forge.Error{Host: host.Name, Text: "set commit status: " + fmt.Sprintf(format, args...)}
 	}
@@ -173,6 +196,12 @@ func (f *Forge) SetStatus(ctx context.Context, host forge.Host, token api.Secret
 		return statusError(host, token, repo, err, res)
 	}
 	return nil
+}
+
+// CheckRepository implements forge.Forge with GET /repos/O/R.
+func (f *Forge) CheckRepository(ctx context.Context, host forge.Host, t forge.Token, repo string) (forge.Abilities, error) {
+	unknown := forge.Ability{Can: forge.Unknown, Why: "not asked yet"}
+	return forge.Abilities{Clone: unknown, Status: unknown, Hook: unknown}, nil
 }
 
 // isCommit reports whether s is a full SHA-1 or SHA-256.
