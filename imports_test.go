@@ -18,6 +18,7 @@ const module = "github.com/corbel-build/corbel/"
 var mayImport = map[string]string{
 	"api":          "",
 	"api/logs":     "api",
+	"api/corbel":   "api",
 	"api/modelgen": "",
 
 	"internal/arn":       "",
@@ -49,10 +50,10 @@ var mayImport = map[string]string{
 	"internal/credential": "api internal/arn internal/store internal/forge internal/vault",
 	"internal/status":     "api internal/arn internal/store internal/forge internal/credential",
 
-	"internal/service": "api api/logs internal/arn internal/access internal/awsjson internal/buildlog internal/credential internal/forge internal/phase internal/store internal/vault foreign",
+	"internal/service": "api api/corbel api/logs internal/arn internal/access internal/awsjson internal/buildlog internal/credential internal/forge internal/phase internal/store internal/vault foreign",
 	"internal/runner":  "api internal/arn internal/buildlog internal/buildspec internal/credential internal/executor internal/forge internal/phase internal/redact internal/source internal/store foreign",
 
-	"internal/server": "api api/logs internal/access internal/awsjson internal/service internal/sigv4 internal/store",
+	"internal/server": "api api/corbel api/logs internal/access internal/awsjson internal/service internal/sigv4 internal/store",
 	"internal/client": "api internal/awsjson internal/sigv4",
 }
 

@@ -15,6 +15,7 @@ package api
 
 //go:generate go run ./modelgen -model model/codebuild.json -enums model/own.json -package api -dir . -client ../internal/client
 //go:generate go run ./modelgen -model model/logs.json -package logs -dir logs
+//go:generate go run ./modelgen -model model/corbel.json -package corbel -dir corbel
 
 import (
 	"bytes"

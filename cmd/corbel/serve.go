@@ -121,10 +121,11 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 	if err != nil {
 		return err
 	}
-	resolver := &credential.Resolver{Store: st, Vault: v, Hosts: hosts}
+	resolver := &credential.Resolver{Store: st, Vault: v, Hosts: hosts, Now: time.Now}
+	checker := credential.NewChecker(resolver, forges, c.checkEvery, log)
 
 	svc := &service.Service{
-		Store: st, Vault: v, Hosts: hosts, Forges: forges, Logs: logs, Log: log, Now: time.Now,
+		Store: st, Vault: v, Hosts: hosts, Checker: checker, Logs: logs, Log: log, Now: time.Now,
 		Verify: service.Verify(c.verify), MaxQueued: c.maxQueued, URL: c.publicURL,
 	}
 	httpServer := &http.Server{
@@ -149,6 +150,7 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 	}
 	sender := &status.Sender{Store: st, Credentials: resolver, Forges: forges, Log: log, Now: time.Now}
 	room("commit statuses", sender.Run)
+	room("credential checks", checker.Run)
 	room("http", func(ctx context.Context) error {
 		done := make(chan error, 1)
 		go func() { // ends with Shutdown

@@ -5,7 +5,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/forge"
@@ -47,7 +49,7 @@ func resolver(t *testing.T) *Resolver {
 			t.Fatal(err)
 		}
 	}
-	return &Resolver{Store: st, Vault: v, Hosts: hosts}
+	return &Resolver{Store: st, Vault: v, Hosts: hosts, Now: time.Now}
 }
 
 // A token is used for its own hosts and for no other.
@@ -104,13 +106,14 @@ func TestResolve_Refuses(t *testing.T) {
 		}
 	}
 	src := &api.ProjectSource{Type: api.SourceTypeGITHUB, Location: new("https://github.com/o/r"), Auth: &api.SourceAuth{Type: api.SourceAuthTypeSECRETS_MANAGER}}
-	if _, err := r.Resolve(context.Background(), home, src, src); !errors.Is(err, ErrUnsupported) {
-		t.Errorf("auth of a secret: %v", err)
+	var mendable *Problem
+	if _, err := r.Resolve(context.Background(), home, src, src); !errors.As(err, &mendable) {
+		t.Errorf("auth of a secret without its ARN: %v", err)
 	}
 	plain := &api.ProjectSource{Type: api.SourceTypeGITHUB, Location: new("https://github.com/o/r")}
-	fallback := &api.ProjectSource{Type: api.SourceTypeNO_SOURCE, Auth: &api.SourceAuth{Type: api.SourceAuthTypeSECRETS_MANAGER}}
-	if _, err := r.Resolve(context.Background(), home, plain, fallback); !errors.Is(err, ErrUnsupported) {
-		t.Errorf("a project's own auth: %v", err)
+	fallback := &api.ProjectSource{Type: api.SourceTypeNO_SOURCE, Auth: &api.SourceAuth{Type: api.SourceAuthTypeCODECONNECTIONS, Resource: new("arn:c")}}
+	if _, err := r.Resolve(context.Background(), home, plain, fallback); !errors.As(err, &mendable) || !strings.Contains(err.Error(), "SECRETS_MANAGER") {
+		t.Errorf("a project's connection: %v", err)
 	}
 	for _, elsewhere := range []store.Scope{{Account: home.Account, Region: "eu-west-1"}, {Account: "210987654321", Region: home.Region}} {
 		if a, err := r.Resolve(context.Background(), elsewhere, plain, plain); err != nil || a.Credential != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/buildspec"
+	"github.com/corbel-build/corbel/internal/credential"
 	"github.com/corbel-build/corbel/internal/executor"
 	"github.com/corbel-build/corbel/internal/phase"
 	"github.com/corbel-build/corbel/internal/source"
@@ -420,11 +421,12 @@ func (b *build) get(src *api.ProjectSource, version, name string) (*source.Tree,
 	}
 	access, err := b.r.Credentials.Resolve(b.ctx, b.Scope, src, b.Doc.Source)
 	if err != nil {
-		return nil, failed(codeClient, "%v for %s", err, name)
+		return nil, mendable(err, name)
 	}
-	needles, err := access.Needles()
+	access.Build = *b.Doc.Id
+	needles, err := access.Needles(b.ctx)
 	if err != nil {
-		return nil, err
+		return nil, mendable(err, name)
 	}
 	for _, needle := range needles {
 		b.log.hide(needle)
@@ -441,9 +443,21 @@ func (b *build) get(src *api.ProjectSource, version, name string) (*source.Tree,
 	})
 	var known *source.Error
 	if errors.As(err, &known) {
+		if known.Refused {
+			access.Refused(b.ctx)
+		}
 		return nil, failed(codeClient, "%s", known.Message)
 	}
-	return tree, err
+	return tree, mendable(err, name)
+}
+
+// mendable makes an error that the user can mend the failure of the source
+// that name stands for.
+func mendable(err error, name string) error {
+	if p, ok := errors.AsType[*credential.Problem](err); ok {
+		return failed(codeClient, "%v for %s", p, name)
+	}
+	return err
 }
 
 // buildspec returns the text of the buildspec: inline, a file of the primary

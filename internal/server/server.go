@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/corbel-build/corbel/api"
+	"github.com/corbel-build/corbel/api/corbel"
 	"github.com/corbel-build/corbel/api/logs"
 	"github.com/corbel-build/corbel/internal/access"
 	"github.com/corbel-build/corbel/internal/awsjson"
@@ -62,6 +63,7 @@ func (s *server) operations() map[string]awsjson.Operation {
 	}{
 		{&api.Contract, api.Calls(s.Service)},
 		{&logs.Contract, logs.Calls(&service.LogService{Service: s.Service})},
+		{&corbel.Contract, corbel.Calls(service.CredentialService{Service: s.Service})},
 	} {
 		for name, call := range m.calls {
 			// A credential for one service is no good for another.

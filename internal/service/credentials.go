@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sort"
 	"strings"
-	"time"
 
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/access"
@@ -16,9 +15,6 @@ import (
 	"github.com/corbel-build/corbel/internal/forge"
 	"github.com/corbel-build/corbel/internal/store"
 )
-
-// checkTime bounds how long an import waits for the provider's opinion.
-const checkTime = 3 * time.Second
 
 // authTypes is which ways of authentication a server type accepts at an
 // import: those of the provider's tokens, and what stands for one. OAUTH
@@ -101,6 +97,9 @@ func (s *Service) ImportSourceCredentials(ctx context.Context, in *api.ImportSou
 	if in.AuthType == api.AuthTypeCODECONNECTIONS || in.AuthType == api.AuthTypeSECRETS_MANAGER {
 		c.Resource = in.Token.Reveal() // an ARN, listed to everyone
 		c.Health = store.Health{State: credential.Unverified, Detail: "the token is read when it is needed"}
+		if in.AuthType == api.AuthTypeCODECONNECTIONS {
+			c.Health.Detail = "connections exist at AWS only, so builds cannot use this: import a token or the ARN of a secret instead"
+		}
 	} else {
 		health, err := s.checkToken(ctx, in.ServerType, forge.Token{Auth: in.AuthType, User: user, Value: in.Token})
 		if err != nil {
@@ -120,7 +119,7 @@ func (s *Service) ImportSourceCredentials(ctx context.Context, in *api.ImportSou
 		default:
 			return fmt.Errorf("read credential %s: %w", c.ARN, err)
 		}
-		c.Modified = s.Now()
+		c.Modified, c.NextCheck = s.Now(), s.Checker.Next(c.Health)
 		c.Generation++
 		if c.Sealed, err = credential.Seal(s.Vault, c, user, in.Token); err != nil {
 			return err
@@ -133,6 +132,7 @@ func (s *Service) ImportSourceCredentials(ctx context.Context, in *api.ImportSou
 	if err != nil {
 		return nil, err
 	}
+	s.Checker.Wake()
 	return &api.ImportSourceCredentialsOutput{Arn: &c.ARN}, nil
 }
 
@@ -140,45 +140,19 @@ func exists(t api.ServerType) error {
 	return api.ResourceAlreadyExistsException("Access token with server type %s already exists. Delete its source credential and try again.", t)
 }
 
-// checkToken asks each host that a token of the server type may be for what
-// it thinks of it. Where several are configured, one that accepts it is
-// enough.
+// checkToken asks the provider about a token that is to be stored.
 func (s *Service) checkToken(ctx context.Context, server api.ServerType, token forge.Token) (store.Health, error) {
-	f := s.Forges[server]
-	hosts := s.Hosts.For(server)
-	if s.Verify == Off || f == nil || len(hosts) == 0 {
-		detail := "tokens of this server type are not checked yet"
-		switch {
-		case s.Verify == Off:
-			detail = "checking is switched off"
-		case f != nil:
-			detail = "no host is configured for " + string(server)
-		}
-		return store.Health{State: credential.Unverified, Detail: detail}, nil
+	if s.Verify == Off {
+		return store.Health{State: credential.Unverified, Detail: "checking is switched off"}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, checkTime)
-	defer cancel()
-	var health store.Health
-	var refused error
-	for _, h := range hosts {
-		check, err := f.CheckCredential(ctx, h, token)
-		switch {
-		case err == nil:
-			return credential.Health(h, check, s.Now()), nil
-		case errors.Is(err, forge.ErrRefused):
-			refused = err
-			if health.State == "" {
-				health = store.Health{State: credential.Refused, Detail: err.Error(), Host: h.Name, Checked: s.Now()}
-			}
-		default:
-			s.Log.WarnContext(ctx, "token not checked", "server_type", server, "host", h.Name, "error", err)
-			health = store.Health{State: credential.Unverified, Detail: err.Error(), Host: h.Name, Checked: s.Now()}
-		}
+	h, err := s.Checker.Ask(ctx, server, token)
+	switch {
+	case errors.Is(err, forge.ErrRefused) && s.Verify == Reject:
+		return h, api.InvalidInputException("The token was not stored: %v. Create a new token and import that", err)
+	case err != nil:
+		s.Log.WarnContext(ctx, "token stored without the provider's word", "server_type", server, "error", err)
 	}
-	if health.State == credential.Refused && s.Verify == Reject {
-		return health, api.InvalidInputException("The token was not stored: %v. Create a new token and import that", refused)
-	}
-	return health, nil
+	return h, nil
 }
 
 // ListSourceCredentials lists what is stored, never a token or a user name.

@@ -52,7 +52,7 @@ func TestImportSourceCredentials_SecondImportReplacesToken(t *testing.T) {
 	if d := cmp.Diff(want, list.SourceCredentialsInfos); d != "" {
 		t.Errorf("list (-want +got):\n%s", d)
 	}
-	r := credential.Resolver{Store: b.Store, Vault: b.Vault, Hosts: b.Hosts}
+	r := credential.Resolver{Store: b.Store, Vault: b.Vault, Hosts: b.Hosts, Now: b.Now}
 	src := &api.ProjectSource{Type: api.SourceTypeBITBUCKET, Location: new("https://bitbucket.org/o/r.git")}
 	a, err := r.Resolve(context.Background(), store.Scope{Account: "123456789012", Region: "us-west-2"}, src, src)
 	if err != nil {
@@ -147,7 +147,7 @@ func TestImportSourceCredentials_AsksTheProvider(t *testing.T) {
 		{"good", Reject, forge.Check{Login: "octocat", Scopes: []string{"repo"}}, nil, credential.Valid},
 		{"scopes missing", Reject, forge.Check{Login: "octocat", Scopes: []string{}, Missing: []string{"repo"}}, nil, credential.Insufficient},
 		{"refused", Reject, forge.Check{}, fmt.Errorf("github.com says no: %w", forge.ErrRefused), ""},
-		{"refused but recorded", Record, forge.Check{}, fmt.Errorf("github.com says no: %w", forge.ErrRefused), credential.Refused},
+		{"refused but recorded", Record, forge.Check{}, fmt.Errorf("github.com says no: %w", forge.ErrRefused), credential.Revoked},
 		{"from a file, with its line end", Reject, forge.Check{Login: "octocat", Scopes: []string{"repo"}}, nil, credential.Valid},
 		{"not asked", Off, forge.Check{}, fmt.Errorf("github.com says no: %w", forge.ErrRefused), credential.Unverified},
 		{"unreachable", Reject, forge.Check{}, fmt.Errorf("no route: %w", forge.ErrUnreachable), credential.Unverified},

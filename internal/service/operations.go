@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/corbel-build/corbel/api"
+	"github.com/corbel-build/corbel/api/corbel"
 	"github.com/corbel-build/corbel/api/logs"
 )
 
@@ -29,7 +30,7 @@ type Operation struct {
 // Operations lists CodeBuild's operations, all of them, by subject. A test
 // compares the list with the model and with what the methods answer.
 var Operations = []Operation{
-	{"ImportSourceCredentials", Full, "asks GitHub about the token; other providers' tokens are stored unchecked"},
+	{"ImportSourceCredentials", Full, "asks the provider about the token"},
 	{"ListSourceCredentials", Full, ""},
 	{"DeleteSourceCredentials", Full, ""},
 
@@ -107,6 +108,13 @@ var LogOperations = []Operation{
 	{"StartLiveTail", None, ""},
 }
 
+// CredentialOperations lists Corbel's own operations.
+var CredentialOperations = []Operation{
+	{"DescribeSourceCredentials", Full, "`corbel credentials list`"},
+	{"CheckSourceCredentials", Full, "`corbel credentials check`"},
+	{"ResolveSourceCredentials", Full, "`corbel credentials resolve`"},
+}
+
 // OperationsDocument writes docs/operations.md.
 func OperationsDocument() string {
 	var b strings.Builder
@@ -125,6 +133,7 @@ func OperationsDocument() string {
 	}
 	table("CodeBuild", api.Contract.TargetPrefix, &api.Contract, Operations)
 	table("CloudWatch Logs", logs.Contract.TargetPrefix, &logs.Contract, LogOperations)
+	table("Corbel's own", corbel.Contract.TargetPrefix, &corbel.Contract, CredentialOperations)
 	b.WriteString("\n## STS\n\n`GetCallerIdentity` of the query protocol, version 2011-06-15.\n")
 	return b.String()
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/corbel-build/corbel/api"
+	"github.com/corbel-build/corbel/api/corbel"
 	"github.com/corbel-build/corbel/api/logs"
 )
 
@@ -25,6 +26,7 @@ func TestOperations_AgreeWithModelAndMethods(t *testing.T) {
 	}{
 		{&api.Contract, Operations, &Service{}},
 		{&logs.Contract, LogOperations, &LogService{}},
+		{&corbel.Contract, CredentialOperations, CredentialService{}},
 	} {
 		rows := map[string]Operation{}
 		for _, o := range c.rows {

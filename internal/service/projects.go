@@ -305,10 +305,10 @@ func present[T any](list []T) []T {
 // statuses and tokens. The names of those types are also server types.
 func gitHost(t api.SourceType) bool {
 	switch t {
-	case api.SourceTypeGITHUB, api.SourceTypeGITHUB_ENTERPRISE, api.SourceTypeBITBUCKET, api.SourceTypeGITLAB, api.SourceTypeGITLAB_SELF_MANAGED:
-		return true
+	case api.SourceTypeNO_SOURCE, api.SourceTypeS3, api.SourceTypeCODECOMMIT, api.SourceTypeCODEPIPELINE:
+		return false
 	}
-	return false
+	return true
 }
 
 // fillSource sets the defaults of a source. There is none for

@@ -185,11 +185,13 @@ func checkSecondarySources(list []api.ProjectSource) error {
 
 // serverNames is what the service's messages call the providers.
 var serverNames = map[api.SourceType]string{
-	api.SourceTypeGITHUB:              "GitHub",
-	api.SourceTypeGITHUB_ENTERPRISE:   "GitHub Enterprise",
-	api.SourceTypeBITBUCKET:           "Bitbucket",
-	api.SourceTypeGITLAB:              "GitLab",
-	api.SourceTypeGITLAB_SELF_MANAGED: "GitLab Self Managed",
+	api.SourceTypeGITHUB:                "GitHub",
+	api.SourceTypeGITHUB_ENTERPRISE:     "GitHub Enterprise",
+	api.SourceTypeBITBUCKET:             "Bitbucket",
+	api.SourceTypeGITLAB:                "GitLab",
+	api.SourceTypeGITLAB_SELF_MANAGED:   "GitLab Self Managed",
+	api.SourceTypeBITBUCKET_DATA_CENTER: "Bitbucket Data Center",
+	api.SourceTypeGITEA:                 "Gitea",
 }
 
 // checkTokens looks for the stored token that a source with auth type OAUTH

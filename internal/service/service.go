@@ -20,6 +20,7 @@ import (
 	"github.com/corbel-build/corbel/internal/access"
 	"github.com/corbel-build/corbel/internal/arn"
 	"github.com/corbel-build/corbel/internal/buildlog"
+	"github.com/corbel-build/corbel/internal/credential"
 	"github.com/corbel-build/corbel/internal/forge"
 	"github.com/corbel-build/corbel/internal/store"
 	"github.com/corbel-build/corbel/internal/vault"
@@ -30,13 +31,13 @@ import (
 type Service struct {
 	api.Unsupported
 
-	Store  store.Store
-	Vault  *vault.Vault
-	Hosts  *forge.Hosts
-	Forges map[api.ServerType]forge.Forge // who checks which tokens; others are not checked
-	Logs   *buildlog.Logs
-	Log    *slog.Logger
-	Now    func() time.Time
+	Store   store.Store
+	Vault   *vault.Vault
+	Hosts   *forge.Hosts
+	Checker *credential.Checker
+	Logs    *buildlog.Logs
+	Log     *slog.Logger
+	Now     func() time.Time
 
 	Verify    Verify
 	MaxQueued int    // builds waiting in an account; further starts are refused. 0 is no limit

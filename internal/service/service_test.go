@@ -13,6 +13,7 @@ import (
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/access"
 	"github.com/corbel-build/corbel/internal/buildlog"
+	"github.com/corbel-build/corbel/internal/credential"
 	"github.com/corbel-build/corbel/internal/forge"
 	"github.com/corbel-build/corbel/internal/forge/providers"
 	"github.com/corbel-build/corbel/internal/store"
@@ -89,14 +90,18 @@ func newBench(t *testing.T) *bench {
 		}
 		return forge.Check{Login: "octocat", Scopes: []string{"repo"}}, nil
 	})
+	now := func() time.Time {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.at
+	}
+	log := slog.New(slog.DiscardHandler)
+	resolver := &credential.Resolver{Store: st, Vault: v, Hosts: hosts, Now: now, Secret: func(context.Context, store.Scope, string) (api.Secret, error) {
+		return "", errors.New("there are no secrets in these tests")
+	}}
 	b.Service = &Service{
-		Store: st, Vault: v, Hosts: hosts, Logs: logs, Log: slog.New(slog.DiscardHandler), Verify: Reject, URL: "http://127.0.0.1:8040",
-		Forges: map[api.ServerType]forge.Forge{api.ServerTypeGITHUB: ask, api.ServerTypeGITHUB_ENTERPRISE: ask},
-		Now: func() time.Time {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			return b.at
-		},
+		Store: st, Vault: v, Hosts: hosts, Logs: logs, Log: log, Verify: Reject, URL: "http://127.0.0.1:8040", Now: now,
+		Checker: credential.NewChecker(resolver, map[api.ServerType]forge.Forge{api.ServerTypeGITHUB: ask, api.ServerTypeGITHUB_ENTERPRISE: ask}, time.Hour, log),
 	}
 	return b
 }

@@ -184,7 +184,11 @@ type Tree struct {
 }
 
 // An Error is for the owner of a build. Its text has no secret.
-type Error struct{ Message string }
+type Error struct {
+	Message string
+	// Refused says that the host did not take the credential.
+	Refused bool
+}
 
 func (e *Error) Error() string { return e.Message }
 
@@ -232,7 +236,7 @@ func (f *Fetcher) origin(req Request) (*place, error) {
 	}
 	u, err := checkURL(req.URL)
 	if err != nil {
-		return nil, &Error{err.Error() + " (" + label + ")"}
+		return nil, &Error{Message: err.Error() + " (" + label + ")"}
 	}
 	req.Depth = max(req.Depth, 0)
 	if req.Upstream == nil {
@@ -248,7 +252,7 @@ func (f *Fetcher) origin(req Request) (*place, error) {
 func (f *Fetcher) place(req *Request, u *url.URL, label string) (*place, error) {
 	upstream, authorized, err := req.Upstream(u.String())
 	if err != nil {
-		return nil, &Error{fmt.Sprintf("%v (%s)", err, label)}
+		return nil, &Error{Message: fmt.Sprintf("%v (%s)", err, label)}
 	}
 	base, err := checkURL(upstream)
 	if err != nil {
@@ -301,7 +305,7 @@ func (p *place) explain(ctx context.Context, err error) error {
 		broken   *gitError
 	)
 	say := func(format string, args ...any) error {
-		return &Error{fmt.Sprintf(format, args...) + " for " + p.label}
+		return &Error{Message: fmt.Sprintf(format, args...) + " for " + p.label}
 	}
 	switch {
 	case errors.As(err, &known):
@@ -313,7 +317,7 @@ func (p *place) explain(ctx context.Context, err error) error {
 		case status == http.StatusUnauthorized && p.remote.authorize == nil:
 			return say("authentication required")
 		case status == http.StatusUnauthorized || status == http.StatusForbidden:
-			return say("authorization failed")
+			return &Error{Message: "authorization failed for " + p.label, Refused: true}
 		case status == http.StatusNotFound:
 			return say("repository not found")
 		case status == http.StatusTooManyRequests:

@@ -32,10 +32,10 @@ func (f *Fetcher) submodules(ctx context.Context, dir string, p *place, commit s
 	for _, path := range slices.Sorted(maps.Keys(commits)) {
 		label := "submodule " + printable(path) + " of " + p.label
 		if level == maxLevel {
-			return &Error{fmt.Sprintf("submodules are nested more than %d levels deep: %s", maxLevel, label)}
+			return &Error{Message: fmt.Sprintf("submodules are nested more than %d levels deep: %s", maxLevel, label)}
 		}
 		if *budget--; *budget < 0 {
-			return &Error{fmt.Sprintf("there are more than %d submodules: %s", maxSubmodules, label)}
+			return &Error{Message: fmt.Sprintf("there are more than %d submodules: %s", maxSubmodules, label)}
 		}
 		if err := f.submodule(ctx, dir, p, path, urls[path], commits[path], label, level, budget); err != nil {
 			return err
@@ -46,11 +46,11 @@ func (f *Fetcher) submodules(ctx context.Context, dir string, p *place, commit s
 
 func (f *Fetcher) submodule(ctx context.Context, dir string, parent *place, path, address, commit, label string, level int, budget *int) error {
 	if err := checkPlace(dir, path); err != nil {
-		return &Error{err.Error() + ": " + label}
+		return &Error{Message: err.Error() + ": " + label}
 	}
 	u, err := submoduleURL(parent.url, address)
 	if err != nil {
-		return &Error{fmt.Sprintf("%v: %s, %s", err, printable(address), label)}
+		return &Error{Message: fmt.Sprintf("%v: %s, %s", err, printable(address), label)}
 	}
 	p, err := f.place(parent.Request, u, label)
 	if err != nil {
@@ -87,12 +87,12 @@ func (f *Fetcher) gitmodules(ctx context.Context, dir string, p *place, commit s
 	}
 	mode, blob := parseEntry(strings.TrimSuffix(string(out), "\x00"))
 	if mode != "100644" && mode != "100755" || !isID(blob) {
-		return nil, &Error{".gitmodules is not a file for " + p.label}
+		return nil, &Error{Message: ".gitmodules is not a file for " + p.label}
 	}
 	out, err = f.run(ctx, command{dir: dir, args: []string{"config", "--no-includes", "--blob", blob, "--list", "-z"}})
 	var broken *gitError
 	if errors.As(err, &broken) && ctx.Err() == nil {
-		return nil, &Error{".gitmodules cannot be understood for " + p.label}
+		return nil, &Error{Message: ".gitmodules cannot be understood for " + p.label}
 	} else if err != nil {
 		return nil, err
 	}

@@ -123,23 +123,26 @@ func (s *Sender) send(ctx context.Context, c store.CommitStatus) error {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	a, err := s.Credentials.Resolve(ctx, c.Scope, c.Source, c.Source)
-	if errors.Is(err, credential.ErrUnsupported) {
+	var mendable *credential.Problem
+	if errors.As(err, &mendable) {
 		return err
 	} else if err != nil { // of the store, most likely: later is better
 		return &forge.Error{Host: "credential", Text: err.Error(), Again: forge.Again{Worthwhile: true}, Cause: err}
 	}
-	if a.Credential == nil {
-		return errors.New("there is no credential for the repository's host")
-	}
-	f := s.Forges[a.Credential.ServerType]
+	f := s.Forges[a.ServerType]
 	if f == nil {
-		return errors.New("statuses of " + string(a.Credential.ServerType) + " are not supported yet")
+		return errors.New("statuses of " + string(a.ServerType) + " are not supported yet")
 	}
-	token, err := a.Token()
+	a.Build = c.Build
+	token, err := a.Token(ctx, credential.ForStatus)
 	if err != nil {
 		return err
 	}
-	return f.SetStatus(ctx, a.Repository.Host, token, a.Repository.Name, forge.Status{
+	err = f.SetStatus(ctx, a.Repository.Host, token, a.Repository.Name, forge.Status{
 		SHA: c.SHA, State: c.State, Context: c.Context, Description: c.Description, TargetURL: c.TargetURL,
 	})
+	if errors.Is(err, forge.ErrRefused) {
+		a.Refused(ctx)
+	}
+	return err
 }

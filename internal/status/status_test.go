@@ -85,7 +85,7 @@ func start(t *testing.T, p *provider, imported bool) store.Store {
 		}
 	}
 	s := &Sender{
-		Store: st, Credentials: &credential.Resolver{Store: st, Vault: v, Hosts: hosts}, Forges: map[api.ServerType]forge.Forge{api.ServerTypeGITHUB: p},
+		Store: st, Credentials: &credential.Resolver{Store: st, Vault: v, Hosts: hosts, Now: time.Now}, Forges: map[api.ServerType]forge.Forge{api.ServerTypeGITHUB: p},
 		Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -56,6 +56,7 @@ type Scope struct {
 
 // Reader is what can be read, inside a transaction or outside.
 type Reader interface {
+	CredentialReader
 	SecretReader
 	AuditReader
 
@@ -64,10 +65,6 @@ type Reader interface {
 	AccessKey(ctx context.Context, id string) (AccessKey, error)
 	// AccessKeys lists an account's keys, oldest first.
 	AccessKeys(ctx context.Context, account string) ([]AccessKey, error)
-
-	Credential(ctx context.Context, s Scope, server api.ServerType) (Credential, error)
-	// Credentials lists a scope's credentials, ordered by server type.
-	Credentials(ctx context.Context, s Scope) ([]Credential, error)
 
 	Project(ctx context.Context, s Scope, name string) (*api.Project, error)
 	// ProjectNames lists a page of names. limit is at least 1.
@@ -106,6 +103,7 @@ type Reader interface {
 // Tx is one transaction.
 type Tx interface {
 	Reader
+	CredentialWriter
 	SecretWriter
 	AuditWriter
 
@@ -113,11 +111,6 @@ type Tx interface {
 	// PutAccessKey stores a new key; ErrExists if the id is taken.
 	PutAccessKey(ctx context.Context, k AccessKey) error
 	DeleteAccessKey(ctx context.Context, id string) error
-
-	// PutCredential stores or replaces the credential of its scope and
-	// server type.
-	PutCredential(ctx context.Context, c Credential) error
-	DeleteCredential(ctx context.Context, s Scope, server api.ServerType) error
 
 	// CreateProject stores a new project; ErrExists if the name is taken.
 	CreateProject(ctx context.Context, s Scope, p *api.Project) error
@@ -198,33 +191,6 @@ type AccessKey struct {
 	User    string // becomes the initiator of builds
 	Sealed  []byte // the secret, sealed with the key id as its binding
 	Created time.Time
-}
-
-// A Credential is a stored source credential. The token and the user name
-// are inside Sealed.
-type Credential struct {
-	Scope
-	ServerType api.ServerType
-	AuthType   api.AuthType
-	ARN        string
-	Resource   string // connection or secret ARN, for auth types that have one
-	Sealed     []byte
-	Generation int64 // counts the imports; part of the seal's binding
-	Created    time.Time
-	Modified   time.Time
-	Health     Health
-}
-
-// Health is what the provider said of a credential when it was last asked.
-type Health struct {
-	State   string    `json:"state"`            // VALID, UNVERIFIED or INSUFFICIENT
-	Detail  string    `json:"detail,omitzero"`  // why it is not VALID
-	Login   string    `json:"login,omitzero"`   // the provider's user
-	Scopes  []string  `json:"scopes,omitzero"`  // nil where the provider does not tell
-	Missing []string  `json:"missing,omitzero"` // scopes that the guide asks for
-	Host    string    `json:"host,omitzero"`    // who was asked
-	Expires time.Time `json:"expires,omitzero"` // when the token ends, if known
-	Checked time.Time `json:"checked,omitzero"`
 }
 
 // A ProjectPage asks for a page of project names after After.

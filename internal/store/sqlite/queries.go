@@ -150,25 +150,6 @@ func (q *queries) AccessKeys(ctx context.Context, account string) ([]store.Acces
 	}, `select id, account, username, sealed, created from access_key where account = $1 order by created, id`, account)
 }
 
-const credentialColumns = `select account, region, server_type, auth_type, arn, resource, sealed, generation, created, modified, health from source_credential`
-
-func credentialDest(c *store.Credential) []any {
-	return []any{&c.Account, &c.Region, &c.ServerType, &c.AuthType, &c.ARN, &c.Resource, &c.Sealed, &c.Generation,
-		(*ms)(&c.Created), (*ms)(&c.Modified), doc{&c.Health}}
-}
-
-func (q *queries) Credential(ctx context.Context, s store.Scope, server api.ServerType) (c store.Credential, err error) {
-	err = q.row(ctx, credentialColumns+` where account = $1 and region = $2 and server_type = $3`,
-		[]any{s.Account, s.Region, string(server)}, credentialDest(&c)...)
-	return c, err
-}
-
-func (q *queries) Credentials(ctx context.Context, s store.Scope) ([]store.Credential, error) {
-	return list(ctx, q, func(r *sql.Rows, c *store.Credential) error {
-		return r.Scan(credentialDest(c)...)
-	}, credentialColumns+` where account = $1 and region = $2 order by server_type`, s.Account, s.Region)
-}
-
 func (q *queries) Project(ctx context.Context, s store.Scope, name string) (*api.Project, error) {
 	p := new(api.Project)
 	if err := q.row(ctx, `select doc from project where account = $1 and region = $2 and name = $3`,
@@ -379,23 +360,6 @@ func (t *tx) PutAccessKey(ctx context.Context, k store.AccessKey) error {
 
 func (t *tx) DeleteAccessKey(ctx context.Context, id string) error {
 	return t.must(ctx, store.ErrNotFound, `delete from access_key where id = $1`, id)
-}
-
-func (t *tx) PutCredential(ctx context.Context, c store.Credential) error {
-	health, err := text(c.Health)
-	if err != nil {
-		return err
-	}
-	return t.exec(ctx, `insert into source_credential (account, region, server_type, auth_type, arn, resource, sealed, generation, created, modified, health)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-		on conflict (account, region, server_type) do update set auth_type = excluded.auth_type, arn = excluded.arn, resource = excluded.resource,
-		sealed = excluded.sealed, generation = excluded.generation, modified = excluded.modified, health = excluded.health`,
-		c.Account, c.Region, string(c.ServerType), string(c.AuthType), c.ARN, c.Resource, c.Sealed, c.Generation, millis(c.Created), millis(c.Modified), health)
-}
-
-func (t *tx) DeleteCredential(ctx context.Context, s store.Scope, server api.ServerType) error {
-	return t.must(ctx, store.ErrNotFound, `delete from source_credential where account = $1 and region = $2 and server_type = $3`,
-		s.Account, s.Region, string(server))
 }
 
 func (t *tx) CreateProject(ctx context.Context, s store.Scope, p *api.Project) error {

@@ -61,15 +61,17 @@ func credentials(b *bench) {
 	c := store.Credential{
 		Scope: home, ServerType: api.ServerTypeGITHUB, AuthType: api.AuthTypePERSONAL_ACCESS_TOKEN, ARN: "arn:x", Resource: "arn:y",
 		Sealed: []byte{1, 0, 2}, Generation: 1, Created: at(1), Modified: at(1),
-		Health: store.Health{State: "VALID", Detail: "d", Login: "ada", Scopes: []string{"repo"}, Missing: []string{"x"}, Host: "h", Expires: at(99), Checked: at(1)},
+		Health:    store.Health{State: "VALID", Detail: "d", Login: "ada", Scopes: []string{"repo"}, Missing: []string{"x"}, Host: "h", Expires: at(99), Checked: at(1)},
+		NextCheck: at(50),
 	}
 	bitbucket := c
 	bitbucket.ServerType, bitbucket.Health = api.ServerTypeBITBUCKET, store.Health{State: "UNVERIFIED"}
+	bitbucket.NextCheck = time.Time{}
 	b.update(func(tx store.Tx) error {
 		return errors.Join(tx.PutCredential(b.ctx, c), tx.PutCredential(b.ctx, bitbucket))
 	})
 	c.AuthType, c.ARN, c.Resource, c.Sealed, c.Generation, c.Modified = api.AuthTypeBASIC_AUTH, "arn:z", "", []byte{3}, 2, at(2)
-	c.Health = store.Health{State: "INSUFFICIENT"}
+	c.Health, c.NextCheck = store.Health{State: "INSUFFICIENT"}, at(50)
 	b.update(func(tx store.Tx) error { return tx.PutCredential(b.ctx, c) })
 	v, err := b.s.Credential(b.ctx, home, api.ServerTypeGITHUB)
 	b.is("Credential", err, nil)
@@ -79,9 +81,40 @@ func credentials(b *bench) {
 	b.same("Credentials, by server type", list, []store.Credential{bitbucket, c})
 	_, err = b.s.Credential(b.ctx, home, api.ServerTypeGITLAB)
 	b.is("Credential that is not there", err, store.ErrNotFound)
+
+	due, err := b.s.DueCredentials(b.ctx, at(49), 10)
+	b.is("DueCredentials before they are", err, nil)
+	b.same("DueCredentials before they are", len(due), 0)
+	soon := bitbucket
+	soon.Health.Remaining, soon.Health.Purpose, soon.NextCheck = new(7), map[string]string{"x": "y"}, at(40)
+	b.update(func(tx store.Tx) error { return tx.PutHealth(b.ctx, soon) })
+	next, err := b.s.NextCheck(b.ctx)
+	b.is("NextCheck", err, nil)
+	b.same("NextCheck", next, at(40))
+	due, err = b.s.DueCredentials(b.ctx, at(50), 10)
+	b.is("DueCredentials", err, nil)
+	b.same("DueCredentials, the longest overdue first", due, []store.Credential{soon, c})
+	stale := c
+	stale.Generation--
+	b.is("PutHealth of what was replaced", b.s.Update(b.ctx, func(tx store.Tx) error { return tx.PutHealth(b.ctx, stale) }), store.ErrNotFound)
+
+	_, err = b.s.CredentialUse(b.ctx, home, c.ARN)
+	b.is("CredentialUse of what was never used", err, store.ErrNotFound)
+	use := store.CredentialUse{ARN: c.ARN, At: at(7), Purpose: "p", Build: "b", Host: "h"}
+	b.update(func(tx store.Tx) error {
+		return errors.Join(tx.NoteUse(b.ctx, home, store.CredentialUse{ARN: c.ARN, At: at(6)}), tx.NoteUse(b.ctx, home, use))
+	})
+	used, err := b.s.CredentialUse(b.ctx, home, c.ARN)
+	b.is("CredentialUse", err, nil)
+	b.same("CredentialUse", used, use)
+	_, err = b.s.CredentialUse(b.ctx, store.Scope{Account: home.Account, Region: "elsewhere-1"}, c.ARN)
+	b.is("CredentialUse of another region", err, store.ErrNotFound)
+
 	remove := func(tx store.Tx) error { return tx.DeleteCredential(b.ctx, home, api.ServerTypeGITHUB) }
 	b.is("DeleteCredential", b.s.Update(b.ctx, remove), nil)
 	b.is("DeleteCredential again", b.s.Update(b.ctx, remove), store.ErrNotFound)
+	_, err = b.s.CredentialUse(b.ctx, home, c.ARN)
+	b.is("CredentialUse of what was deleted", err, store.ErrNotFound)
 }
 
 func projects(b *bench) {
