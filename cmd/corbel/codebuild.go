@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -72,6 +73,7 @@ type call struct {
 	skeleton   string // input or output: print that and call nothing
 	noPaginate bool
 	maxItems   int // 0 is all
+	skip       int // items of the first page that were printed already
 }
 
 // An object is a JSON object whose members are written in the order of the
@@ -209,7 +211,7 @@ func (c *call) global(name, value string) (err error) {
 			return usageError{"--cli-input-json: invalid JSON: " + err.Error()}
 		}
 	case "starting-token":
-		c.document["nextToken"] = value
+		return c.resume(value)
 	case "max-items":
 		if c.maxItems, err = strconv.Atoi(value); err != nil || c.maxItems < 1 {
 			return usageError{"--max-items: want a number from 1 on"}
@@ -275,49 +277,106 @@ func (e serviceError) Error() string {
 	return fmt.Sprintf("An error occurred (%s) when calling the %s operation: %s", e.Code, e.operation, e.Message)
 }
 
+// A resumption is what --starting-token takes and --max-items answers with:
+// the service's token of a page, and how many of its items to leave out.
+// Source: botocore's paginator, whose tokens these are, so that one from the
+// AWS CLI goes on here and the other way round.
+type resumption struct {
+	Next *string `json:"nextToken"`
+	Skip int     `json:"boto_truncate_amount,omitzero"`
+}
+
+// resume goes on where a token says. It may also be one of the service's own.
+func (c *call) resume(token string) error {
+	if !c.op.Paged {
+		return usageError{"--starting-token: the operation has no pages"}
+	}
+	var r resumption
+	text, err := base64.StdEncoding.DecodeString(token)
+	if err == nil {
+		d := json.NewDecoder(bytes.NewReader(text))
+		d.DisallowUnknownFields()
+		err = d.Decode(&r)
+	}
+	if err != nil {
+		r = resumption{Next: &token}
+	}
+	if r.Skip < 0 {
+		return usageError{"--starting-token: want what the previous call answered as NextToken"}
+	}
+	if c.skip = r.Skip; r.Next != nil {
+		c.document["nextToken"] = *r.Next
+	}
+	return nil
+}
+
 // pages calls the operation, and again for each further page unless told not
-// to, and joins the lists of the answers.
+// to, and joins the lists of the answers. What --max-items cuts off is found
+// with NextToken.
 func (c *call) pages(ctx context.Context, cl *client.Client) (object, error) {
-	var all object
 	list := ""
 	for _, m := range c.model.Shapes[c.op.Output].Members {
 		if c.model.Shapes[m.Shape].Kind == api.List {
 			list = m.Name
 		}
 	}
+	var items []any
 	for {
-		document, err := json.Marshal(c.document)
-		if err != nil {
-			return nil, err
+		page, err := c.page(ctx, cl)
+		if err != nil || !c.op.Paged || c.noPaginate {
+			return page, err
 		}
-		answer, err := cl.Do(ctx, c.model, c.op.Name, document)
-		if err != nil {
-			return nil, err
+		found, _ := page[list].([]any)
+		start := min(c.skip, len(found))
+		room := len(found)
+		if c.maxItems > 0 {
+			room = min(room, start+c.maxItems-len(items))
 		}
-		d := json.NewDecoder(bytes.NewReader(answer))
-		d.UseNumber()
-		var page object
-		if err := d.Decode(&page); err != nil {
-			return nil, fmt.Errorf("decode the answer: %w", err)
+		items = append(items, found[start:room]...)
+		page[list] = items
+		next, more := page["nextToken"].(string)
+		delete(page, "nextToken")
+		switch {
+		case room < len(found): // the same page again, from there
+			before, _ := c.document["nextToken"].(string)
+			return page, c.stop(page, before, room)
+		case !more:
+			return page, nil
+		case c.maxItems > 0 && len(items) == c.maxItems:
+			return page, c.stop(page, next, 0)
 		}
-		if all != nil {
-			before, _ := all[list].([]any)
-			more, _ := page[list].([]any)
-			page[list] = append(before, more...)
-		}
-		all = page
-		items, _ := all[list].([]any)
-		if c.maxItems > 0 && len(items) > c.maxItems {
-			all[list] = items[:c.maxItems]
-			return all, nil
-		}
-		next, ok := page["nextToken"]
-		if !ok || !c.op.Paged || c.noPaginate || c.maxItems > 0 && len(items) == c.maxItems {
-			return all, nil
-		}
-		c.document["nextToken"] = next
-		delete(all, "nextToken")
+		c.document["nextToken"], c.skip = next, 0
 	}
+}
+
+// stop puts the token of what is left into the answer.
+func (c *call) stop(page object, next string, skip int) error {
+	r := resumption{Skip: skip}
+	if next != "" {
+		r.Next = &next
+	}
+	b, err := json.Marshal(r)
+	page["NextToken"] = base64.StdEncoding.EncodeToString(b)
+	return err
+}
+
+// page calls the operation once.
+func (c *call) page(ctx context.Context, cl *client.Client) (object, error) {
+	document, err := json.Marshal(c.document)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := cl.Do(ctx, c.model, c.op.Name, document)
+	if err != nil {
+		return nil, err
+	}
+	d := json.NewDecoder(bytes.NewReader(answer))
+	d.UseNumber()
+	var page object
+	if err := d.Decode(&page); err != nil {
+		return nil, fmt.Errorf("decode the answer: %w", err)
+	}
+	return page, nil
 }
 
 // help describes an operation from the model.
