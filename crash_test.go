@@ -34,16 +34,37 @@ func (s *server) client() *client.Client {
 // project creates a project without a source.
 func (s *server) project(name, buildspec string) {
 	s.t.Helper()
+	s.projectOf(name, &api.ProjectSource{Type: api.SourceTypeNO_SOURCE, Buildspec: &buildspec})
+}
+
+// projectOf creates a project with these sources, the primary one first.
+func (s *server) projectOf(name string, primary *api.ProjectSource, secondary ...api.ProjectSource) {
+	s.t.Helper()
 	list := s.must(corbel(s.t), "keys", "list", "-data", s.data)
 	account := strings.Fields(strings.Split(list, "\n")[1])[1]
 	_, err := s.client().CreateProject(context.Background(), &api.CreateProjectInput{
 		Name: &name, ServiceRole: new("arn:aws:iam::" + account + ":role/x"),
-		Source:      &api.ProjectSource{Type: api.SourceTypeNO_SOURCE, Buildspec: &buildspec},
+		Source: primary, SecondarySources: secondary,
 		Artifacts:   &api.ProjectArtifacts{Type: api.ArtifactsTypeNO_ARTIFACTS},
 		Environment: &api.ProjectEnvironment{Type: api.EnvironmentTypeLINUX_CONTAINER, Image: new("host"), ComputeType: api.ComputeTypeBUILD_GENERAL1_SMALL},
 	})
 	if err != nil {
 		s.t.Fatal(err)
+	}
+}
+
+// until waits until something is so.
+func (s *server) until(what string, is func() bool) {
+	s.t.Helper()
+	deadline := time.After(60 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-deadline:
+			s.t.Fatalf("it never came to pass that %s", what)
+		case <-tick.C:
+		}
 	}
 }
 

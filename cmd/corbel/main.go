@@ -22,6 +22,7 @@ Usage:
     corbel keys create|list|delete         manage access keys
     corbel codebuild OPERATION [flags]     call an operation, as "aws codebuild" does
     corbel logs PROJECT [--follow]         print the log of a build
+    corbel credentials list|check|resolve  tell about stored source credentials
     corbel version
 
 "corbel COMMAND -h" says more about a command. "corbel codebuild help" lists
@@ -53,6 +54,7 @@ var commands = []command{
 	{"keys", keys},
 	{"codebuild", codebuild},
 	{"logs", tailLogs},
+	{"credentials", credentials},
 	{"version", version},
 }
 
