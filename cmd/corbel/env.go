@@ -46,8 +46,9 @@ var services = []struct{ variable, setting string }{
 
 // A running file says where the server of a data directory can be reached.
 type running struct {
-	URL string `json:"url"`
-	PID int    `json:"pid"`
+	URL   string   `json:"url"`
+	PID   int      `json:"pid"`
+	Hosts []string `json:"hosts,omitzero"` // entries of serve -host
 }
 
 var profileName = regexp.MustCompile(`^[\w.@-]{1,64}$`)

@@ -20,6 +20,7 @@ Usage:
     corbel serve [flags]                   run the server
     corbel env [-profile NAME]             print what points the AWS CLI at it
     corbel keys create|list|delete         manage access keys
+    corbel hosts list|add|remove           manage where tokens may be sent
     corbel codebuild OPERATION [flags]     call an operation, as "aws codebuild" does
     corbel logs PROJECT [--follow]         print the log of a build
     corbel credentials list|check|resolve  tell about stored source credentials
@@ -52,6 +53,7 @@ var commands = []command{
 	{"serve", serve},
 	{"env", env},
 	{"keys", keys},
+	{"hosts", hosts},
 	{"codebuild", codebuild},
 	{"logs", tailLogs},
 	{"credentials", credentials},

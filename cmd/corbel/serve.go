@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -111,7 +112,11 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 	if err := firstStart(ctx, st, keys, errOut, c); err != nil {
 		return err
 	}
-	hosts, err := forge.NewHosts(providers.All, c.hosts)
+	listed, err := readHosts(c.data)
+	if err != nil {
+		return err
+	}
+	hosts, err := forge.NewHosts(providers.All, append(slices.Clone(c.hosts), listed...))
 	if err != nil {
 		return err
 	}
@@ -151,6 +156,7 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 	sender := &status.Sender{Store: st, Credentials: resolver, Forges: forges, Log: log, Now: time.Now}
 	room("commit statuses", sender.Run)
 	room("credential checks", checker.Run)
+	room("hosts", func(ctx context.Context) error { return watchHosts(ctx, c, hosts, log) })
 	room("http", func(ctx context.Context) error {
 		done := make(chan error, 1)
 		go func() { // ends with Shutdown
@@ -296,7 +302,7 @@ func firstStart(ctx context.Context, st store.Store, keys *access.Keys, errOut i
 
 // announce tells people and other commands where the server is.
 func announce(c *config, at string, log *slog.Logger) error {
-	b, err := json.Marshal(running{URL: at, PID: os.Getpid()})
+	b, err := json.Marshal(running{URL: at, PID: os.Getpid(), Hosts: c.hosts})
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/corbel-build/corbel/api"
 )
@@ -32,12 +33,16 @@ type Host struct {
 	insecure bool           // whoever signed its certificate is right
 }
 
-// Hosts are the hosts that tokens may be sent to. It does not change.
+// Hosts are the hosts that tokens may be sent to. It is safe for concurrent
+// use.
 type Hosts struct {
 	providers []Provider
 	known     []Host // of the providers
-	list      []Host
+	table     atomic.Pointer[[]Host]
 }
+
+// list is what is in force now.
+func (h *Hosts) list() []Host { return *h.table.Load() }
 
 // NewHosts returns the known hosts of the providers and those of entries. An
 // entry is one of
@@ -63,20 +68,28 @@ func NewHosts(providers []Provider, entries []string) (*Hosts, error) {
 			h.known = append(h.known, Host{Name: p.Known, ServerType: p.Server, Git: p.Git, API: p.API, scheme: "https"})
 		}
 	}
-	h.list = slices.Clone(h.known)
+	return h, h.Set(entries)
+}
+
+// Set replaces the entries that NewHosts was given. If one is wrong, nothing
+// changes.
+func (h *Hosts) Set(entries []string) error {
+	list := slices.Clone(h.known)
 	var problems []error
 	for _, entry := range entries {
-		if err := h.add(entry); err != nil {
+		if err := h.add(&list, entry); err != nil {
 			problems = append(problems, fmt.Errorf("host %q: %w", entry, err))
 		}
 	}
 	if err := errors.Join(problems...); err != nil {
-		return nil, err
+		return err
 	}
-	return h, nil
+	h.table.Store(&list)
+	return nil
 }
 
-func (h *Hosts) add(entry string) error {
+// add puts what an entry says into the list.
+func (h *Hosts) add(list *[]Host, entry string) error {
 	key, value, ok := strings.Cut(entry, "=")
 	fields := strings.Fields(value)
 	if !ok || len(fields) == 0 || len(fields) > 2 {
@@ -128,7 +141,7 @@ func (h *Hosts) add(entry string) error {
 	default:
 		return fmt.Errorf("want one of %s before the equals sign", strings.Join(h.keys(), ", "))
 	}
-	for _, other := range h.list {
+	for _, other := range *list {
 		if other.listed && other.Name == host.Name && other.ServerType == host.ServerType {
 			return fmt.Errorf("%s is listed twice", host.Name)
 		}
@@ -137,9 +150,9 @@ func (h *Hosts) add(entry string) error {
 		}
 	}
 	if i >= 0 {
-		h.list[i] = host
+		(*list)[i] = host
 	} else {
-		h.list = append(h.list, host)
+		*list = append(*list, host)
 	}
 	return nil
 }
@@ -185,7 +198,7 @@ func loopback(host string) bool {
 // order in which they were listed.
 func (h *Hosts) For(t api.ServerType) []Host {
 	var list []Host
-	for _, host := range h.list {
+	for _, host := range h.list() {
 		if host.ServerType == t {
 			list = append(list, host)
 		}
@@ -194,7 +207,7 @@ func (h *Hosts) For(t api.ServerType) []Host {
 }
 
 // All returns every host, the known ones first.
-func (h *Hosts) All() []Host { return slices.Clone(h.list) }
+func (h *Hosts) All() []Host { return slices.Clone(h.list()) }
 
 // Insecure reports whether nobody looks at the host's certificate.
 func (h Host) Insecure() bool { return h.insecure }

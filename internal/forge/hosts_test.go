@@ -1,6 +1,7 @@
 package forge_test
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -109,5 +110,55 @@ func TestNewHostsRefuses(t *testing.T) {
 		if _, err := forge.NewHosts(providers.All, c.entries); err == nil || !strings.Contains(err.Error(), c.text) {
 			t.Errorf("NewHosts(%q): error %v, want one that says %q", c.entries, err, c.text)
 		}
+	}
+}
+
+// A changed table is in force at once: tokens leave for what was added, and no
+// more for what was removed.
+func TestHosts_Set(t *testing.T) {
+	t.Parallel()
+	s, err := forgetest.New(forgetest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	h := hosts(t)
+	rt := forge.Transport(h)
+	t.Cleanup((&http.Client{Transport: rt}).CloseIdleConnections)
+	send := func() error {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", s.URL+"/api/v3/user", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer ghp_SetTest")
+		res, err := rt.RoundTrip(r)
+		if err == nil {
+			err = res.Body.Close()
+		}
+		return err
+	}
+	if err := send(); err == nil {
+		t.Error("a token left for a host that is not listed")
+	}
+	if err := h.Set([]string{"GITHUB_ENTERPRISE=" + s.URL}); err != nil {
+		t.Fatal(err)
+	}
+	if err := send(); err != nil {
+		t.Errorf("a host that was added: %v", err)
+	}
+	if err := h.Set([]string{"nonsense"}); err == nil {
+		t.Error("nonsense was accepted")
+	}
+	if err := send(); err != nil {
+		t.Errorf("after a refused change: %v", err)
+	}
+	if err := h.Set(nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := send(); err == nil {
+		t.Error("a token left for a host that was removed")
+	}
+	if n := len(s.Saw("ghp_SetTest")); n != 2 {
+		t.Errorf("the host saw the token %d times, want 2", n)
 	}
 }

@@ -101,7 +101,7 @@ func (h *Hosts) Locate(t api.SourceType, location string) (Repository, error) {
 	}
 
 	r := Repository{Host: Host{Name: name, ServerType: server, Git: scheme + "://" + name, scheme: scheme}}
-	for _, host := range h.list {
+	for _, host := range h.list() {
 		if host.Name != name || host.scheme != scheme {
 			continue
 		}

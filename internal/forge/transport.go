@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -44,15 +46,25 @@ var ErrRedirect = errors.New("redirect refused")
 func Transport(hosts *Hosts) http.RoundTripper { return newTransport(hosts, nil) }
 
 type transport struct {
+	hosts *Hosts
+	rest  *http.Transport
+
+	now  atomic.Pointer[routes]
+	turn sync.Mutex // of who makes routes anew
+}
+
+// routes are what follows from one table of hosts.
+type routes struct {
+	table   *[]Host
 	origins map[string]bool            // where credentials may go
 	own     map[string]*http.Transport // by host and port: hosts with their own authorities
-	rest    *http.Transport
+	listed  map[string]string          // host and port -> scheme, of the operator's hosts
 }
 
 func newTransport(hosts *Hosts, resolver *net.Resolver) *transport {
-	d := dialer{resolver: resolver, listed: map[string]string{}}
-	base := &http.Transport{
-		DialContext:           d.dial,
+	t := &transport{hosts: hosts}
+	t.rest = &http.Transport{
+		DialContext:           (&dialer{resolver, func() map[string]string { return t.routes().listed }}).dial,
 		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:   tlsTime,
 		ResponseHeaderTimeout: headerTime,
@@ -61,37 +73,64 @@ func newTransport(hosts *Hosts, resolver *net.Resolver) *transport {
 		IdleConnTimeout:       idleTime,
 		ForceAttemptHTTP2:     true,
 	}
-	t := &transport{origins: map[string]bool{}, own: map[string]*http.Transport{}, rest: base}
-	for _, h := range hosts.list {
+	return t
+}
+
+// routes are those of the table that is in force. Connections of a former one
+// are used no more.
+func (t *transport) routes() *routes {
+	if r := t.now.Load(); r != nil && r.table == t.hosts.table.Load() {
+		return r
+	}
+	t.turn.Lock()
+	defer t.turn.Unlock()
+	table, old := t.hosts.table.Load(), t.now.Load()
+	if old != nil && old.table == table {
+		return old
+	}
+	r := &routes{table: table, origins: map[string]bool{}, own: map[string]*http.Transport{}, listed: map[string]string{}}
+	for _, h := range *table {
 		for _, address := range []string{h.Git, h.API} {
 			u, err := url.Parse(address)
 			if err != nil {
-				panic("forge: " + err.Error()) // NewHosts put it together
+				panic("forge: " + err.Error()) // Hosts put it together
 			}
-			t.origins[origin(u)] = true
+			r.origins[origin(u)] = true
 			if h.listed {
-				d.listed[hostPort(u)] = u.Scheme
+				r.listed[hostPort(u)] = u.Scheme
 			}
 			if h.roots != nil || h.insecure {
-				own := base.Clone()
+				own := t.rest.Clone()
 				own.TLSClientConfig.RootCAs = h.roots
 				own.TLSClientConfig.InsecureSkipVerify = h.insecure // the operator's word, for this host
-				t.own[hostPort(u)] = own
+				r.own[hostPort(u)] = own
 			}
 		}
 	}
-	return t
+	t.now.Store(r)
+	if old != nil {
+		t.rest.CloseIdleConnections()
+		old.close()
+	}
+	return r
+}
+
+func (r *routes) close() {
+	for _, own := range r.own {
+		own.CloseIdleConnections()
+	}
 }
 
 // RoundTrip implements http.RoundTripper.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := t.admit(r); err != nil {
+	routes := t.routes()
+	if err := routes.admit(r); err != nil {
 		if r.Body != nil {
 			r.Body.Close()
 		}
 		return nil, err
 	}
-	if own := t.own[hostPort(r.URL)]; own != nil && r.URL.Scheme == "https" {
+	if own := routes.own[hostPort(r.URL)]; own != nil && r.URL.Scheme == "https" {
 		return own.RoundTrip(r)
 	}
 	return t.rest.RoundTrip(r)
@@ -100,16 +139,14 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 // CloseIdleConnections is for http.Client's method of that name.
 func (t *transport) CloseIdleConnections() {
 	t.rest.CloseIdleConnections()
-	for _, own := range t.own {
-		own.CloseIdleConnections()
-	}
+	t.routes().close()
 }
 
 // credentials are the headers that providers take tokens in.
 var credentials = []string{"Authorization", "Cookie", "Private-Token", "Job-Token", "Proxy-Authorization"}
 
 // admit checks a request before a connection is made.
-func (t *transport) admit(r *http.Request) error {
+func (t *routes) admit(r *http.Request) error {
 	switch {
 	case r.URL.Scheme != "https" && r.URL.Scheme != "http":
 		return fmt.Errorf("refused to use %q: only https and http are for source providers", r.URL.Scheme)
@@ -145,11 +182,11 @@ func hostPort(u *url.URL) string {
 // A dialer checks addresses.
 type dialer struct {
 	resolver *net.Resolver
-	listed   map[string]string // host and port -> scheme, of the operator's hosts
+	listed   func() map[string]string // as in routes
 }
 
 func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	scheme := d.listed[strings.ToLower(address)]
+	scheme := d.listed()[strings.ToLower(address)]
 	// Control sees each address that the name stands for, just before the
 	// connection, so there is no second look-up that could answer otherwise.
 	control := func(_, to string, _ syscall.RawConn) error {
