@@ -153,7 +153,7 @@ func (c *Checker) Check(ctx context.Context, cred store.Credential) (store.Crede
 	h := cred.Health
 	switch {
 	case errors.As(err, &mendable):
-		h = store.Health{State: Unverified, Detail: err.Error(), Noticed: h.Noticed}
+		h = store.Health{State: Unverified, Detail: err.Error()}
 		cred.NextCheck = c.Next(h)
 	case err != nil:
 		return cred, err
@@ -162,6 +162,9 @@ func (c *Checker) Check(ctx context.Context, cred store.Credential) (store.Crede
 			return cred, err
 		}
 		h = c.ask(ctx, &cred, token)
+	}
+	if h.Expires.Equal(cred.Health.Expires) { // else what was said of the former end does not count
+		h.Noticed = cred.Health.Noticed
 	}
 	c.notice(ctx, cred, &h)
 	cred.Health = h
@@ -172,7 +175,6 @@ func (c *Checker) Check(ctx context.Context, cred store.Credential) (store.Crede
 func (c *Checker) ask(ctx context.Context, cred *store.Credential, token forge.Token) store.Health {
 	old := cred.Health
 	h, err := c.Ask(ctx, cred.ServerType, token)
-	h.Noticed = old.Noticed
 	cred.NextCheck = c.Next(h)
 	if err == nil {
 		if old.State == Revoked {

@@ -59,7 +59,7 @@ func in(account, region, user string) context.Context {
 	return access.With(context.Background(), access.Principal{Scope: store.Scope{Account: account, Region: region}, User: user, KeyID: "AKIATEST"})
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t testing.TB) *bench {
 	t.Helper()
 	dir := t.TempDir()
 	st, err := sqlite.Open(context.Background(), filepath.Join(dir, "corbel.db"))
