@@ -1,10 +1,14 @@
 package corbel_test
 
 import (
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/forge/forgetest"
@@ -75,5 +79,36 @@ func TestHosts_Enterprise(t *testing.T) {
 		if out, err := s.run(corbel(t), "hosts", "add", bad, "-data", s.data); err == nil {
 			t.Errorf("hosts add %s: %s", bad, out)
 		}
+	}
+}
+
+// Prometheus reads what became of the stored tokens, and never one.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	needs(t, "aws")
+	host, _ := newHost(t, map[string]string{"x": "y"})
+	host.AddToken(forgetest.Token{Value: planted, Scopes: []string{"repo"}, Expires: time.Now().Add(3 * 24 * time.Hour)})
+	s := serve(t, "-host", "github.com="+host.URL, "-metrics", "127.0.0.1:0")
+	s.must("aws", "codebuild", "import-source-credentials", "--server-type", "GITHUB", "--auth-type", "PERSONAL_ACCESS_TOKEN", "--token", planted)
+	at := regexp.MustCompile(`url=(\S+/metrics)`).FindStringSubmatch(s.log.String())
+	if at == nil {
+		t.Fatal("the log does not say where the metrics are")
+	}
+	res, err := http.Get(at[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`server_type="GITHUB",state="EXPIRING"} 1`, "corbel_source_credential_expires_timestamp_seconds{", "corbel_builds_queued{", "process_open_fds"} {
+		if !strings.Contains(string(body), want) {
+			t.Errorf("the metrics lack %s", want)
+		}
+	}
+	if strings.Contains(string(body), planted) {
+		t.Error("the metrics show the token")
 	}
 }

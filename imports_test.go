@@ -48,6 +48,7 @@ var mayImport = map[string]string{
 	"internal/buildlog":   "api internal/arn internal/redact",
 	"internal/source":     "api internal/arn internal/redact internal/executor internal/forge foreign",
 	"internal/credential": "api internal/arn internal/store internal/forge internal/vault",
+	"internal/metrics":    "internal/store internal/credential foreign",
 	"internal/status":     "api internal/arn internal/store internal/forge internal/credential",
 
 	"internal/service": "api api/corbel api/logs internal/arn internal/access internal/awsjson internal/buildlog internal/credential internal/forge internal/phase internal/store internal/vault foreign",

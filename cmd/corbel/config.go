@@ -26,6 +26,7 @@ type config struct {
 	data      string
 	listen    string
 	publicURL string
+	metrics   string
 	tlsCert   string
 	tlsKey    string
 	rootKey   string
@@ -55,6 +56,7 @@ func (c *config) flags(fs *flag.FlagSet) {
 	dataFlag(fs, &c.data)
 	fs.StringVar(&c.listen, "listen", "127.0.0.1:8040", "`address` to listen on, HOST:PORT; port 0 takes a free one. Without TLS it must be a loopback address")
 	fs.StringVar(&c.publicURL, "public-url", "", "`URL` under which people and providers reach this server (default the listening address)")
+	fs.StringVar(&c.metrics, "metrics", "", "`address` as HOST:PORT where /metrics answers Prometheus, to anybody who asks; empty is nowhere")
 	fs.StringVar(&c.tlsCert, "tls-cert", "", "`file` with the certificate chain, PEM")
 	fs.StringVar(&c.tlsKey, "tls-key", "", "`file` with the certificate's key, PEM")
 	fs.StringVar(&c.rootKey, "root-key", "", "`file` with the ring of root keys that seal the secrets; made at the first start (default DIR/root.key)")

@@ -29,6 +29,7 @@ import (
 	"github.com/corbel-build/corbel/internal/executor/sandbox"
 	"github.com/corbel-build/corbel/internal/forge"
 	"github.com/corbel-build/corbel/internal/forge/providers"
+	"github.com/corbel-build/corbel/internal/metrics"
 	"github.com/corbel-build/corbel/internal/runner"
 	"github.com/corbel-build/corbel/internal/server"
 	"github.com/corbel-build/corbel/internal/service"
@@ -175,6 +176,9 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 			return httpServer.Shutdown(last)
 		}
 	})
+	if c.metrics != "" {
+		room("metrics", func(ctx context.Context) error { return serveMetrics(ctx, c.metrics, st, log) })
+	}
 	// The API answers while the sandbox is still being tried.
 	room("builds", func(ctx context.Context) error {
 		return runBuilds(ctx, c, st, logs, resolver, transport, log)
@@ -187,6 +191,24 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 		return cause
 	}
 	log.Info("stopped")
+	return nil
+}
+
+// serveMetrics answers Prometheus.
+func serveMetrics(ctx context.Context, at string, st store.Store, log *slog.Logger) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metrics.Handler(st, log, time.Now))
+	s := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute}
+	listener, err := net.Listen("tcp", at)
+	if err != nil {
+		return fmt.Errorf("listen for metrics: %w", err)
+	}
+	log.Info("metrics", "url", "http://"+listener.Addr().String()+"/metrics")
+	stop := context.AfterFunc(ctx, func() { _ = s.Close() }) // a scrape may be cut short
+	defer stop()
+	if err := s.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
 	return nil
 }
 

@@ -12,6 +12,9 @@ type CredentialReader interface {
 	Credential(ctx context.Context, s Scope, server api.ServerType) (Credential, error)
 	// Credentials lists a scope's credentials, ordered by server type.
 	Credentials(ctx context.Context, s Scope) ([]Credential, error)
+	// CredentialsAfter lists a page of every scope's credentials: by account,
+	// region and server type, those after the given one's. limit is at least 1.
+	CredentialsAfter(ctx context.Context, after Credential, limit int) ([]Credential, error)
 	// DueCredentials lists the credentials of every scope whose NextCheck is
 	// not after now, the longest overdue first. A zero NextCheck is never due.
 	DueCredentials(ctx context.Context, now time.Time, limit int) ([]Credential, error)

@@ -28,6 +28,11 @@ func (q *queries) Credentials(ctx context.Context, s store.Scope) ([]store.Crede
 	return list(ctx, q, scanCredential, credentialColumns+` where account = $1 and region = $2 order by server_type`, s.Account, s.Region)
 }
 
+func (q *queries) CredentialsAfter(ctx context.Context, after store.Credential, limit int) ([]store.Credential, error) {
+	return list(ctx, q, scanCredential, credentialColumns+` where (account, region, server_type) > ($1, $2, $3) order by account, region, server_type limit $4`,
+		after.Account, after.Region, string(after.ServerType), limit)
+}
+
 func (q *queries) DueCredentials(ctx context.Context, now time.Time, limit int) ([]store.Credential, error) {
 	return list(ctx, q, scanCredential, credentialColumns+` where next_check > 0 and next_check <= $1 order by next_check limit $2`, millis(now), limit)
 }

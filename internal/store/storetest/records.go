@@ -94,6 +94,12 @@ func credentials(b *bench) {
 	due, err = b.s.DueCredentials(b.ctx, at(50), 10)
 	b.is("DueCredentials", err, nil)
 	b.same("DueCredentials, the longest overdue first", due, []store.Credential{soon, c})
+	all, err := b.s.CredentialsAfter(b.ctx, store.Credential{}, 10)
+	b.is("CredentialsAfter nothing", err, nil)
+	b.same("CredentialsAfter nothing", all, []store.Credential{soon, c})
+	all, err = b.s.CredentialsAfter(b.ctx, soon, 1)
+	b.is("CredentialsAfter one", err, nil)
+	b.same("CredentialsAfter one", all, []store.Credential{c})
 	stale := c
 	stale.Generation--
 	b.is("PutHealth of what was replaced", b.s.Update(b.ctx, func(tx store.Tx) error { return tx.PutHealth(b.ctx, stale) }), store.ErrNotFound)
