@@ -4,15 +4,19 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/corbel-build/corbel/api"
+	"github.com/corbel-build/corbel/internal/access"
 	"github.com/corbel-build/corbel/internal/credential"
 	"github.com/corbel-build/corbel/internal/forge"
 	"github.com/corbel-build/corbel/internal/store"
@@ -241,5 +245,60 @@ func TestImportSourceCredentials_TokenIsNotInTheDatabase(t *testing.T) {
 	})
 	if err != nil || found == 0 {
 		t.Errorf("looked at %d files: %v", found, err)
+	}
+}
+
+// Imports and deletes at once end as if they had come one after the other:
+// without overwriting, each import that succeeds is followed by a delete that
+// does, but for the last.
+func TestImportSourceCredentials_AtOnceWithDeletes(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	const each = 100
+	arn := new("arn:aws:codebuild:us-west-2:123456789012:token/github")
+	var stored, deleted atomic.Int64
+	var all sync.WaitGroup
+	for i := range each {
+		all.Go(func() {
+			_, err := b.ImportSourceCredentials(b.ctx, &api.ImportSourceCredentialsInput{
+				ServerType: api.ServerTypeGITHUB, AuthType: api.AuthTypePERSONAL_ACCESS_TOKEN, Token: api.Secret(fmt.Sprintf("ghp_AtOnce%04d", i)), ShouldOverwrite: new(false),
+			})
+			var e *api.Error
+			switch {
+			case err == nil:
+				stored.Add(1)
+			case !errors.As(err, &e) || e.Code != "ResourceAlreadyExistsException":
+				t.Errorf("import: %v", err)
+			}
+		})
+		all.Go(func() {
+			_, err := b.DeleteSourceCredentials(b.ctx, &api.DeleteSourceCredentialsInput{Arn: arn})
+			var e *api.Error
+			switch {
+			case err == nil:
+				deleted.Add(1)
+			case !errors.As(err, &e) || e.Code != "ResourceNotFoundException":
+				t.Errorf("delete: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	list, err := b.ListSourceCredentials(b.ctx, &api.ListSourceCredentialsInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := int64(len(list.SourceCredentialsInfos))
+	if stored.Load()-deleted.Load() != left || stored.Load() == 0 {
+		t.Errorf("%d imports and %d deletes succeeded, and %d credentials are left", stored.Load(), deleted.Load(), left)
+	}
+	if left == 1 {
+		src := &api.ProjectSource{Type: api.SourceTypeGITHUB, Location: new("https://github.com/o/r")}
+		a, err := b.Checker.Resolve(b.ctx, access.From(b.ctx).Scope, src, src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if token, err := a.Token(b.ctx, credential.ForStatus); err != nil || !strings.HasPrefix(token.Value.Reveal(), "ghp_AtOnce") {
+			t.Errorf("what is left opens as %v, %v", token, err)
+		}
 	}
 }
