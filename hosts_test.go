@@ -85,11 +85,10 @@ func TestHosts_Enterprise(t *testing.T) {
 // Prometheus reads what became of the stored tokens, and never one.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	needs(t, "aws")
 	host, _ := newHost(t, map[string]string{"x": "y"})
 	host.AddToken(forgetest.Token{Value: planted, Scopes: []string{"repo"}, Expires: time.Now().Add(3 * 24 * time.Hour)})
 	s := serve(t, "-host", "github.com="+host.URL, "-metrics", "127.0.0.1:0")
-	s.must("aws", "codebuild", "import-source-credentials", "--server-type", "GITHUB", "--auth-type", "PERSONAL_ACCESS_TOKEN", "--token", planted)
+	s.load(planted)
 	at := regexp.MustCompile(`url=(\S+/metrics)`).FindStringSubmatch(s.log.String())
 	if at == nil {
 		t.Fatal("the log does not say where the metrics are")

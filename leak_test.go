@@ -3,8 +3,12 @@ package corbel_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/corbel-build/corbel/api"
@@ -84,4 +88,34 @@ phases:
 		t.Fatal(err)
 	}
 	s.await(*out.Build.Id)
+}
+
+// A server that is made to dump its memory leaves none: no core file, and a
+// trace without what is in it.
+func TestLeak_Crash(t *testing.T) {
+	t.Parallel()
+	host, _ := newHost(t, map[string]string{"x": "y"})
+	s := serve(t, "-host", "github.com="+host.URL)
+	s.load(planted)
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", s.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`Max core file size\s+0\s+0`).Match(limits) {
+		t.Errorf("core files are not switched off:\n%s", limits)
+	}
+	if err := s.cmd.Process.Signal(syscall.SIGABRT); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.cmd.Wait()
+	for _, n := range needles() {
+		if bytes.Contains([]byte(s.log.String()), n) {
+			t.Error("the trace has the planted token")
+		}
+	}
+	if !strings.Contains(s.log.String(), "SIGABRT") {
+		t.Error("the server did not crash as it should")
+	}
+	s.start() // so that it can be stopped
+	findPlanted(t, s.data, needles())
 }

@@ -82,6 +82,9 @@ func serve(ctx context.Context, args []string, _, errOut io.Writer) error {
 // the outside in: no new requests, then the builds, then the statuses they
 // left, then the store.
 func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (err error) {
+	if err := seclude(); err != nil {
+		return err
+	}
 	unlock, err := prepare(c)
 	if err != nil {
 		return err
@@ -257,6 +260,23 @@ func runBuilds(ctx context.Context, c *config, st store.Store, logs *buildlog.Lo
 		Holder: hex.EncodeToString(holder[:]), Alone: true, Slots: c.builds,
 		Dir: filepath.Join(c.data, "builds"), URL: c.publicURL, MaxMemory: memory, DiskReserve: c.diskReserve,
 	}).Run(ctx)
+}
+
+// seclude keeps the memory of the process, where opened tokens pass through,
+// out of core files and away from debuggers of the same user. As an ordinary
+// user it may not hide itself: then its children could not be given user
+// namespaces. What it starts is not hidden, since that ends with exec.
+func seclude() error {
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		return fmt.Errorf("switch core files off: %w", err)
+	}
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("switch core files off: %w", err)
+	}
+	return nil
 }
 
 // prepare makes the data directory and takes its lock, so that two servers
