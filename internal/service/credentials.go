@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/access"
@@ -26,6 +27,12 @@ func (s *Service) authTypes(t api.ServerType) []api.AuthType {
 	return append(slices.Clone(p.Auth), api.AuthTypeCODECONNECTIONS, api.AuthTypeSECRETS_MANAGER)
 }
 
+// Bounds of an import, in bytes. The service has none; a header has.
+const (
+	maxToken    = 8 << 10
+	maxUsername = 255
+)
+
 // checkImport applies the rules that cross the fields of an import.
 func (s *Service) checkImport(in *api.ImportSourceCredentialsInput) error {
 	if in.AuthType == api.AuthTypeOAUTH {
@@ -41,19 +48,23 @@ func (s *Service) checkImport(in *api.ImportSourceCredentialsInput) error {
 	// A token that was read from a file often has the file's line end.
 	token := strings.TrimSpace(in.Token.Reveal())
 	in.Token = api.Secret(token)
-	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return api.InvalidInputException("The token contains white space or control characters. Check how it was copied")
-	}
-	if token == "" {
+	switch {
+	case token == "":
 		return api.InvalidInputException("The token is empty")
+	case len(token) > maxToken:
+		return api.InvalidInputException("The token has %d bytes; no source provider has tokens of more than %d. Check what was copied", len(token), maxToken)
+	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r == 0x7f }):
+		return api.InvalidInputException("The token contains white space or control characters. Check how it was copied")
+	case strings.ContainsFunc(token, func(r rune) bool { return r > 0x7f }):
+		return api.InvalidInputException("The token contains characters that are not ASCII, which no token has. Check how it was copied")
 	}
 	switch in.AuthType {
 	case api.AuthTypeBASIC_AUTH:
 		if in.Username == nil {
 			return api.InvalidInputException("Username is required when auth type is BASIC_AUTH")
 		}
-		if strings.ContainsFunc(*in.Username, func(r rune) bool { return r < ' ' || r == ':' || r == 0x7f }) {
-			return api.InvalidInputException("Username must not contain colons or control characters")
+		if len(*in.Username) > maxUsername || strings.ContainsFunc(*in.Username, func(r rune) bool { return r < ' ' || r == ':' || r == 0x7f || r == utf8.RuneError }) {
+			return api.InvalidInputException("Username must have at most %d bytes and no colons or control characters", maxUsername)
 		}
 	case api.AuthTypeCODECONNECTIONS:
 		if a, err := arn.Parse(token); err != nil || a.Service != "codeconnections" && a.Service != "codestar-connections" {

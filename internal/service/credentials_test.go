@@ -302,3 +302,35 @@ func TestImportSourceCredentials_AtOnceWithDeletes(t *testing.T) {
 		}
 	}
 }
+
+func TestImportSourceCredentials_BadTokens(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for _, c := range []struct{ token, user, words string }{
+		{" \n", "", "empty"},
+		{"ghp_one ghp_two", "", "white space"},
+		{"ghp_one\r\nX-Evil: 1", "", "white space"},
+		{"ghp_one\x00", "", "control characters"},
+		{"ghp_ünïcode", "", "not ASCII"},
+		{"ghp_\xff\xfe", "", "not ASCII"},
+		{strings.Repeat("x", 1<<20), "", "1048576 bytes"},
+		{"ATBBgood", "a:b", "colons"},
+		{"ATBBgood", "a\nb", "control"},
+		{"ATBBgood", strings.Repeat("x", 256), "255"},
+	} {
+		in := importInput(api.ServerTypeGITHUB, api.AuthTypePERSONAL_ACCESS_TOKEN)
+		if c.user != "" {
+			in = importInput(api.ServerTypeBITBUCKET, api.AuthTypeBASIC_AUTH)
+			in.Username = &c.user
+		}
+		in.Token = api.Secret(c.token)
+		_, err := b.ImportSourceCredentials(b.ctx, in)
+		wantError(t, err, "InvalidInputException", c.words)
+		if strings.Contains(err.Error(), "ghp_") {
+			t.Errorf("the error repeats the token: %v", err)
+		}
+	}
+	if list, err := b.ListSourceCredentials(b.ctx, &api.ListSourceCredentialsInput{}); err != nil || len(list.SourceCredentialsInfos) != 0 {
+		t.Errorf("something was stored: %v, %v", list, err)
+	}
+}
