@@ -126,15 +126,20 @@ func TestImports(t *testing.T) {
 // mayReveal lists who may turn an api.Secret into text, and why. A secret is
 // in few hands.
 var mayReveal = map[string]string{
-	"internal/vault/vault.go":           "seals it",
-	"internal/credential/credential.go": "seals it, and makes the Authorization header of git",
-	"internal/forge/github/github.go":   "makes the Authorization header of the API",
-	"internal/service/credentials.go":   "checks its characters; the ARN of a secret or connection is none",
-	"internal/runner/output.go":         "keeps it out of the log",
-	"internal/server/server.go":         "verifies a signature with it",
-	"internal/client/client.go":         "signs with it",
-	"cmd/corbel/keys.go":                "shows a new access key, once",
-	"cmd/corbel/env.go":                 "prints an access key for a shell",
+	"internal/vault/vault.go":                 "seals it",
+	"internal/credential/credential.go":       "seals it, and makes the Authorization header of git",
+	"internal/forge/github/github.go":         "makes the Authorization header of the API",
+	"internal/forge/rest.go":                  "checks its characters, and keeps it out of repeated words",
+	"internal/forge/bitbucket/bitbucket.go":   "makes the header of the API",
+	"internal/forge/datacenter/datacenter.go": "makes the header of the API",
+	"internal/forge/gitea/gitea.go":           "makes the header of the API",
+	"internal/forge/gitlab/gitlab.go":         "makes the header of the API",
+	"internal/service/credentials.go":         "checks its characters; the ARN of a secret or connection is none",
+	"internal/runner/output.go":               "keeps it out of the log",
+	"internal/server/server.go":               "verifies a signature with it",
+	"internal/client/client.go":               "signs with it",
+	"cmd/corbel/keys.go":                      "shows a new access key, once",
+	"cmd/corbel/env.go":                       "prints an access key for a shell",
 }
 
 func TestReveal_FewCallers(t *testing.T) {

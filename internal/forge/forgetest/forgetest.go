@@ -59,10 +59,17 @@ type Options struct {
 type Dialect struct {
 	// api says whether a path is of the REST API, and without its base.
 	api func(path string) (rest string, ok bool)
-	// routes are those of the API, and serve answers a call of it, whose path
-	// without its base is path.
+	// routes, if there are any, are those of the API, and serve answers a call
+	// of it, whose path without its base is path.
 	routes func(*Server) *http.ServeMux
 	serve  func(s *Server, w http.ResponseWriter, r *http.Request, path string, rec *Request)
+
+	clone  []string // the scopes that each let a token read a private repository
+	push   []string // and write to one
+	prefix string   // of the paths of repositories, such as /scm
+	// gitUser says whether git may present this user name beside the token;
+	// nil is any.
+	gitUser func(t *token, user string) bool
 }
 
 // GitHub is that of github.com and of an Enterprise server.
@@ -73,12 +80,17 @@ var GitHub = Dialect{
 	},
 	routes: (*Server).rest,
 	serve:  (*Server).serveREST,
+	clone:  []string{"repo"},
+	push:   []string{"repo"},
 }
 
 // A Token is known to a Server.
 type Token struct {
 	Value api.Secret
 	Login string // the user; default octocat
+	Email string // of the user; Bitbucket's API tokens want it
+	Bot   bool   // a token of a repository, project or group rather than a person's
+	Role  int    // GitLab's access level in its projects; default maintainer
 
 	// Scopes make it a classic token, which may do what they say.
 	Scopes []string
@@ -137,7 +149,9 @@ func New(o Options) (*Server, error) {
 	if s.dialect = o.Dialect; s.dialect == nil {
 		s.dialect = &GitHub
 	}
-	s.routes = s.dialect.routes(s)
+	if s.dialect.routes != nil {
+		s.routes = s.dialect.routes(s)
+	}
 	if s.dir == "" {
 		if s.dir, err = os.MkdirTemp("", "forgetest-"); err != nil {
 			return nil, fmt.Errorf("start git host: %w", err)
@@ -217,7 +231,7 @@ func (t *token) may(permission string, scopes ...string) bool {
 
 // sees reports whether t may know that a private repository exists.
 func (t *token) sees(r *repository) bool {
-	if t == nil || !t.may("metadata=read", "repo", "repo:status", "admin:repo_hook", "write:repo_hook", "read:repo_hook") {
+	if t == nil || !t.may("metadata=read", append([]string{"repo:status", "admin:repo_hook", "write:repo_hook", "read:repo_hook"}, r.clone...)...) {
 		return false
 	}
 	if t.Repositories == nil {

@@ -48,6 +48,7 @@ type repository struct {
 	name   string // as it is called now
 	dir    string
 	public bool
+	clone  []string // the dialect's
 
 	pushing  sync.Mutex // one AddCommits at a time
 	commits  int        // so far, for their times
@@ -74,7 +75,7 @@ func (s *Server) AddRepository(r Repository) ([]string, error) {
 	}
 	s.mu.Lock()
 	s.lastID++
-	made := &repository{id: s.lastID, name: r.Name, public: r.Public, statuses: map[string][]Status{}}
+	made := &repository{id: s.lastID, name: r.Name, public: r.Public, clone: s.dialect.clone, statuses: map[string][]Status{}}
 	made.dir = filepath.Join(s.dir, strconv.FormatInt(made.id, 10)+".git")
 	taken := s.repos[strings.ToLower(r.Name)] != nil
 	s.mu.Unlock()
@@ -249,7 +250,12 @@ func (s *Server) serveGit(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Not Found", http.StatusNotFound)
 		return
 	}
-	asked, action := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path[:i], "/"), ".git"), r.URL.Path[i:]
+	asked, ok := strings.CutPrefix(strings.TrimSuffix(r.URL.Path[:i], ".git"), s.dialect.prefix+"/")
+	if !ok {
+		http.Error(w, "Not Found", http.StatusNotFound)
+		return
+	}
+	action := r.URL.Path[i:]
 	service := strings.TrimPrefix(action, "/")
 	if action == "/info/refs" {
 		service = r.URL.Query().Get("service")
@@ -266,6 +272,9 @@ func (s *Server) serveGit(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, text, status)
 	}
 	t, sent := s.tokenOf(r)
+	if user, _, ok := r.BasicAuth(); ok && t != nil && s.dialect.gitUser != nil && !s.dialect.gitUser(t, user) {
+		t = nil
+	}
 	repo := s.repository(asked)
 	switch {
 	case sent && t == nil:
@@ -280,12 +289,12 @@ func (s *Server) serveGit(w http.ResponseWriter, r *http.Request) {
 	case t != nil && t.SSO:
 		refuse(http.StatusForbidden, "The organization has enabled or enforced SAML SSO. To access this repository, you must re-authorize the token.")
 		return
-	case !repo.public && !t.may("contents=read", "repo"), push && !t.may("contents=write", "repo"):
+	case !repo.public && !t.may("contents=read", s.dialect.clone...), push && !t.may("contents=write", s.dialect.push...):
 		refuse(http.StatusForbidden, "Write access to repository not granted.")
 		return
 	}
 	if name := s.nameOf(repo); !strings.EqualFold(name, asked) {
-		target := "/" + name + ".git" + action
+		target := s.dialect.prefix + "/" + name + ".git" + action
 		if r.URL.RawQuery != "" {
 			target += "?" + r.URL.RawQuery
 		}
@@ -321,11 +330,13 @@ func (s *Server) serveGit(w http.ResponseWriter, r *http.Request) {
 // or not.
 func (s *Server) tokenOf(r *http.Request) (t *token, sent bool) {
 	header := r.Header.Get("Authorization")
-	if header == "" {
+	if header == "" && r.Header.Get("Private-Token") == "" {
 		return nil, false
 	}
 	value := ""
-	if _, password, ok := r.BasicAuth(); ok {
+	if header == "" {
+		value = r.Header.Get("Private-Token") // GitLab's
+	} else if _, password, ok := r.BasicAuth(); ok {
 		value = password
 	} else if scheme, rest, ok := strings.Cut(header, " "); ok && (strings.EqualFold(scheme, "bearer") || strings.EqualFold(scheme, "token")) {
 		value = rest

@@ -120,6 +120,7 @@ func (s *Server) rest() *http.ServeMux {
 	route("POST /repos/{owner}/{repo}/statuses/{sha}", "repo, repo:status", "statuses=write", (*call).createStatus)
 	route("GET /repos/{owner}/{repo}/commits/{ref}/statuses", "repo, repo:status", "statuses=read", (*call).listStatuses)
 	route("GET /repos/{owner}/{repo}/commits/{ref}/status", "repo, repo:status", "statuses=read", (*call).combinedStatus)
+	route("GET /repos/{owner}/{repo}/git/ref/{ref...}", "repo", "contents=read", (*call).reference)
 	route("GET /repos/{owner}/{repo}/hooks", "admin:repo_hook, read:repo_hook, repo, write:repo_hook", "repository_hooks=read", (*call).listHooks)
 	route("POST /repos/{owner}/{repo}/hooks", "admin:repo_hook, repo, write:repo_hook", "repository_hooks=write", (*call).createHook)
 	route("DELETE /repos/{owner}/{repo}/hooks/{hook_id}", "admin:repo_hook, repo", "repository_hooks=write", (*call).deleteHook)
@@ -220,7 +221,7 @@ func (c *call) rate() {
 func (c *call) findRepository(scopes []string, permission string) bool {
 	asked := c.r.PathValue("owner") + "/" + c.r.PathValue("repo")
 	r := c.s.repository(asked)
-	reading := c.r.Method == http.MethodGet && (permission == "metadata=read" || permission == "statuses=read")
+	reading := c.r.Method == http.MethodGet && (permission == "metadata=read" || permission == "statuses=read" || permission == "contents=read")
 	switch {
 	case r == nil, !r.public && !c.token.sees(r):
 		c.fail(http.StatusNotFound, "Not Found")
@@ -423,6 +424,21 @@ func (c *call) commit() (string, bool) {
 		c.fail(http.StatusNotFound, "Not Found")
 	}
 	return strings.TrimSpace(string(id)), err == nil
+}
+
+// reference shows a ref.
+func (c *call) reference() {
+	ref := "refs/" + c.r.PathValue("ref")
+	id, err := c.s.run(nil, "--git-dir", c.repo.dir, "rev-parse", "--verify", "-q", "--end-of-options", ref)
+	if err != nil {
+		c.fail(http.StatusNotFound, "Not Found")
+		return
+	}
+	at, sha := c.base()+"/repos/"+c.s.nameOf(c.repo), strings.TrimSpace(string(id))
+	c.answer = object{
+		"ref": ref, "node_id": "REF_1", "url": at + "/git/" + ref,
+		"object": object{"type": "commit", "sha": sha, "url": at + "/git/commits/" + sha},
+	}
 }
 
 // newestFirst returns the statuses of a commit.

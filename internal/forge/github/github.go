@@ -198,10 +198,98 @@ func (f *Forge) SetStatus(ctx context.Context, host forge.Host, t forge.Token, r
 	return nil
 }
 
-// CheckRepository implements forge.Forge with GET /repos/O/R.
+// CheckRepository implements forge.Forge with GET /repos/O/R, which tells the
+// user's rights. A classic token's own are its scopes. A fine-grained one's
+// show in how GitHub refuses a status for a commit that cannot exist (422 if
+// only that is wrong) and whether the hooks may be seen.
 func (f *Forge) CheckRepository(ctx context.Context, host forge.Host, t forge.Token, repo string) (forge.Abilities, error) {
-	unknown := forge.Ability{Can: forge.Unknown, Why: "not asked yet"}
-	return forge.Abilities{Clone: unknown, Status: unknown, Hook: unknown}, nil
+	token := t.Value
+	c, err := f.client(host, token)
+	if err != nil {
+		return forge.Abilities{}, err
+	}
+	owner, name, _ := strings.Cut(repo, "/")
+	no := func(why string) forge.Ability { return forge.Ability{Can: forge.No, Why: why} }
+	r, res, err := c.Repositories.Get(ctx, owner, name)
+	if err != nil {
+		a := answerOf(err, res)
+		if a == nil {
+			return forge.Abilities{}, noAnswer(host, token, err)
+		}
+		if e := trouble(host, token, a); e != nil {
+			return forge.Abilities{}, e
+		}
+		why := no("GitHub knows no repository " + repo + " that this token may see. Correct the name, or give the token access to it")
+		switch {
+		case a.status == http.StatusUnauthorized:
+			return forge.Abilities{}, checkError(host, token, err, res)
+		case a.status == http.StatusForbidden && singleSignOn(a):
+			why = no(signOnHint(host))
+		case a.status != http.StatusNotFound:
+			why = no("GitHub says: " + a.text(token))
+		}
+		return forge.Abilities{Clone: why, Status: why, Hook: why}, nil
+	}
+	out := forge.Abilities{Clone: forge.Ability{Can: forge.Yes}}
+	if told := res.Header.Values("X-OAuth-Scopes"); told != nil {
+		have := scopes(told)
+		for _, s := range slices.Clone(have) {
+			have = append(have, implied[s]...)
+		}
+		rights := r.GetPermissions()
+		may := func(right bool, role string, names ...string) forge.Ability {
+			switch {
+			case !slices.ContainsFunc(names, func(n string) bool { return slices.Contains(have, n) }):
+				return no("the token lacks the scope " + names[0])
+			case !right:
+				return no("the token's user " + role)
+			}
+			return forge.Ability{Can: forge.Yes}
+		}
+		out.Status = may(rights.GetPush(), "may not write to the repository", "repo:status")
+		out.Hook = may(rights.GetAdmin(), "does not administer the repository", "admin:repo_hook", "write:repo_hook")
+		if r.GetPrivate() && !slices.Contains(have, "repo") {
+			out.Clone = no("the token lacks the scope repo")
+		}
+		return out, nil
+	}
+	state, sign := forge.Pending, "corbel/check"
+	_, res, err = c.Repositories.CreateStatus(ctx, owner, name, strings.Repeat("0", 40), github.RepoStatus{State: &state, Context: &sign})
+	if out.Status, err = probed(host, token, err, res, http.StatusUnprocessableEntity, "Commit statuses: write"); err != nil {
+		return forge.Abilities{}, err
+	}
+	_, res, err = c.Repositories.ListHooks(ctx, owner, name, &github.ListOptions{PerPage: 1})
+	if out.Hook, err = probed(host, token, err, res, http.StatusOK, "Webhooks: write"); err != nil {
+		return forge.Abilities{}, err
+	}
+	// Reading the contents is a permission of its own.
+	_, res, err = c.Git.GetRef(ctx, owner, name, "heads/"+r.GetDefaultBranch())
+	if out.Clone, err = probed(host, token, err, res, http.StatusOK, "Contents: read"); err != nil {
+		return forge.Abilities{}, err
+	}
+	return out, nil
+}
+
+// probed reads from an answer whether the permission is there: it is if the
+// status is good.
+func probed(host forge.Host, token api.Secret, err error, res *github.Response, good int, permission string) (forge.Ability, error) {
+	if err == nil {
+		return forge.Ability{Can: forge.Yes}, nil
+	}
+	a := answerOf(err, res)
+	if a == nil {
+		return forge.Ability{}, noAnswer(host, token, err)
+	}
+	if e := trouble(host, token, a); e != nil {
+		return forge.Ability{}, e
+	}
+	switch a.status {
+	case good, http.StatusConflict: // a repository without a commit
+		return forge.Ability{Can: forge.Yes}, nil
+	case http.StatusForbidden, http.StatusNotFound:
+		return forge.Ability{Can: forge.No, Why: "the token needs access to the repository and its permission " + permission}, nil
+	}
+	return forge.Ability{Can: forge.Unknown, Why: "GitHub says: " + a.text(token)}, nil
 }
 
 // isCommit reports whether s is a full SHA-1 or SHA-256.

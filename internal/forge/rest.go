@@ -1,0 +1,214 @@
+package forge
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/corbel-build/corbel/api"
+)
+
+// REST calls one host's API with one token, for adapters of providers whose
+// client libraries do not keep the promises of Forge (no second try, no
+// further calls, an end by the context).
+type REST struct {
+	Transport http.RoundTripper
+	Host      Host
+	Token     api.Secret
+	Sign      func(*http.Request) // puts the token into a header
+}
+
+// A Reply is what a provider said, whatever it was.
+type Reply struct {
+	Status int
+	Header http.Header
+	Body   []byte // at most 8 MiB
+}
+
+const (
+	// pause is how long to wait after a limit that names no time.
+	pause = time.Minute
+	// maxText bounds what is repeated of a provider's words, in characters.
+	maxText = 200
+)
+
+// Do sends a request to a path below the host's API, with in as JSON unless it
+// is nil. It returns an *Error of kind ErrUnreachable if there was no answer,
+// or one that says nothing about the request: a limit, a fault of the server,
+// a redirect elsewhere.
+func (c REST) Do(ctx context.Context, method, path string, in any) (*Reply, error) {
+	if c.Host.API == "" {
+		return nil, &Error{Host: c.Host.Name, Text: "no address of an API is known for it; list the host with corbel hosts"}
+	}
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return nil, fmt.Errorf("encode a request to %s: %w", c.Host.Name, err)
+		}
+		body = bytes.NewReader(b)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, c.Host.API+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("make a request to %s: %w", c.Host.Name, err)
+	}
+	r.Header.Set("Accept", "application/json")
+	r.Header.Set("User-Agent", "corbel")
+	if in != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	c.Sign(r)
+	res, err := Client(c.Transport, c.Host).Do(r)
+	if err != nil {
+		return nil, c.silent(err)
+	}
+	defer res.Body.Close()
+	a := &Reply{Status: res.StatusCode, Header: res.Header}
+	if a.Body, err = io.ReadAll(res.Body); err != nil {
+		return nil, c.silent(err)
+	}
+	return a, c.trouble(a)
+}
+
+// silent is the error of a call without an answer.
+func (c REST) silent(err error) *Error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err // without the address
+	}
+	e := c.Unreachable("no answer: %s", c.Clean(err.Error()))
+	e.Cause = err
+	if errors.Is(err, context.DeadlineExceeded) {
+		e.Text = "no answer in time"
+	}
+	e.Worthwhile = !errors.Is(err, ErrRedirect)
+	return e
+}
+
+// trouble is nil if the answer is about the request.
+func (c REST) trouble(a *Reply) error {
+	after := a.Header.Get("Retry-After")
+	switch {
+	case a.Status == http.StatusTooManyRequests, a.Status == http.StatusServiceUnavailable && after != "", a.Status == http.StatusForbidden && after != "":
+		e := c.Unreachable("asked to wait: status %d", a.Status)
+		e.After = pause
+		if s, err := strconv.Atoi(after); err == nil && s >= 0 {
+			e.After = time.Duration(s) * time.Second
+		} else if at, err := http.ParseTime(after); err == nil {
+			e.After = max(time.Until(at), time.Second)
+		} else if reset, err := strconv.ParseInt(a.Header.Get("RateLimit-Reset"), 10, 64); err == nil {
+			e.After = max(time.Until(time.Unix(reset, 0)), 0) + time.Second
+		}
+		return e
+	case a.Status >= 500 || a.Status == http.StatusRequestTimeout:
+		return c.Unreachable("the server has a problem: status %d", a.Status)
+	case a.Status >= 300 && a.Status < 400:
+		e := c.Unreachable("it redirects, which was not followed: a token stays at its host")
+		e.Worthwhile = false
+		return e
+	}
+	return nil
+}
+
+// Unreachable is the error of a question that was not answered.
+func (c REST) Unreachable(format string, args ...any) *Error {
+	return &Error{Kind: ErrUnreachable, Host: c.Host.Name, Text: fmt.Sprintf(format, args...), Again: Again{Worthwhile: true}}
+}
+
+// Refused is the error of a token that the provider knows as bad.
+func (c REST) Refused(format string, args ...any) *Error {
+	return &Error{Kind: ErrRefused, Host: c.Host.Name, Text: "the token is refused: " + fmt.Sprintf(format, args...)}
+}
+
+// Failed is the error of a call that is no use to repeat.
+func (c REST) Failed(format string, args ...any) *Error {
+	return &Error{Host: c.Host.Name, Text: fmt.Sprintf(format, args...)}
+}
+
+// Strange is the error of an answer that is not the provider's.
+func (c REST) Strange(provider string, a *Reply) *Error {
+	return c.Unreachable("the answer (status %d) is not one of %s's API; is %s the right address?", a.Status, provider, c.Host.API)
+}
+
+// Clean makes another's words fit to be shown: short, on one line, without the
+// token.
+func (c REST) Clean(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == unicode.ReplacementChar {
+			return ' '
+		}
+		return r
+	}, text)
+	if t := c.Token.Reveal(); t != "" {
+		text = strings.ReplaceAll(text, t, "***")
+	}
+	return Cut(text, maxText)
+}
+
+// Cut shortens s to n characters, the last of which then is an ellipsis.
+func Cut(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
+}
+
+// Remaining reads how many requests are left from the first of the headers
+// that tells, -1 if none does.
+func (a *Reply) Remaining(headers ...string) int {
+	for _, h := range headers {
+		if n, err := strconv.Atoi(a.Header.Get(h)); err == nil && n >= 0 {
+			return n
+		}
+	}
+	return -1
+}
+
+// Decode reads the answer's document. It is lenient: what is absent or of
+// another type than expected is as if the provider had not said it.
+func (a *Reply) Decode(v any) bool { return json.Unmarshal(a.Body, v) == nil }
+
+// CheckToken says why a text cannot be a token, before it becomes a header.
+func (c REST) CheckToken() error {
+	if strings.ContainsFunc(c.Token.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return &Error{Kind: ErrRefused, Host: c.Host.Name, Text: "this is not a token: it contains a space, a line break or another character that tokens do not have. Copy it again"}
+	}
+	return nil
+}
+
+// CheckStatus checks what a status is given for: repo as owner/name, where
+// groups lets the owner be a path, and the status itself.
+func (c REST) CheckStatus(repo string, groups bool, s Status) error {
+	wrong := func(format string, args ...any) error {
+		return c.Failed("set commit status: "+format, args...)
+	}
+	parts := strings.Split(repo, "/")
+	if len(parts) < 2 || len(parts) > 2 && !groups {
+		return wrong("repository %q is not owner/name", repo)
+	}
+	for i, p := range parts {
+		if i == 0 {
+			p = strings.TrimPrefix(p, "~")
+		}
+		if !segment(p) {
+			return wrong("repository %q is not owner/name", repo)
+		}
+	}
+	if len(s.SHA) != 40 && len(s.SHA) != 64 || strings.Trim(s.SHA, "0123456789abcdefABCDEF") != "" {
+		return wrong("%q is not the id of a commit", s.SHA)
+	}
+	switch s.State {
+	case Pending, Success, Failure, Fault:
+		return nil
+	}
+	return wrong("there is no state %q", s.State)
+}
