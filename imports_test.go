@@ -16,10 +16,12 @@ const module = "github.com/corbel-build/corbel/"
 // import. "foreign" allows modules of others; without it a package keeps to
 // the standard library. docs/design.md gives the reasons.
 var mayImport = map[string]string{
-	"api":          "",
-	"api/logs":     "api",
-	"api/corbel":   "api",
-	"api/modelgen": "",
+	"api":                "",
+	"api/logs":           "api",
+	"api/corbel":         "api",
+	"api/secretsmanager": "api",
+	"api/ssm":            "api",
+	"api/modelgen":       "",
 
 	"internal/arn":       "",
 	"internal/awsjson":   "",
@@ -28,8 +30,8 @@ var mayImport = map[string]string{
 	"internal/buildspec": "foreign",
 	"internal/phase":     "api",
 
-	"internal/store":                 "api internal/arn",
-	"internal/store/storetest":       "api internal/store foreign",
+	"internal/store":                 "api api/secretsmanager api/ssm internal/arn",
+	"internal/store/storetest":       "api api/secretsmanager api/ssm internal/store foreign",
 	"internal/store/sqlite":          "api internal/arn internal/store foreign",
 	"internal/executor":              "api internal/arn",
 	"internal/executor/executortest": "internal/executor foreign",
@@ -48,13 +50,14 @@ var mayImport = map[string]string{
 	"internal/buildlog":   "api internal/arn internal/redact",
 	"internal/source":     "api internal/arn internal/redact internal/executor internal/forge foreign",
 	"internal/credential": "api internal/arn internal/store internal/forge internal/vault",
+	"internal/secret":     "api internal/store internal/vault foreign",
 	"internal/metrics":    "internal/store internal/credential foreign",
 	"internal/status":     "api internal/arn internal/store internal/forge internal/credential",
 
-	"internal/service": "api api/corbel api/logs internal/arn internal/access internal/awsjson internal/buildlog internal/credential internal/forge internal/phase internal/store internal/vault foreign",
+	"internal/service": "api api/corbel api/logs api/secretsmanager api/ssm internal/secret internal/arn internal/access internal/awsjson internal/buildlog internal/credential internal/forge internal/phase internal/store internal/vault foreign",
 	"internal/runner":  "api internal/arn internal/buildlog internal/buildspec internal/credential internal/executor internal/forge internal/phase internal/redact internal/source internal/store foreign",
 
-	"internal/server": "api api/corbel api/logs internal/access internal/awsjson internal/service internal/sigv4 internal/store",
+	"internal/server": "api api/corbel api/logs api/secretsmanager api/ssm internal/access internal/awsjson internal/service internal/sigv4 internal/store",
 	"internal/client": "api internal/awsjson internal/sigv4",
 }
 
@@ -126,6 +129,10 @@ func TestImports(t *testing.T) {
 // mayReveal lists who may turn an api.Secret into text, and why. A secret is
 // in few hands.
 var mayReveal = map[string]string{
+	"internal/secret/secret.go":               "looks for a key in it",
+	"internal/service/secretsmanager.go":      "checks that bytes are base64",
+	"internal/service/ssm.go":                 "matches the allowed pattern",
+	"internal/runner/variables.go":            "gives it to the build that it is for",
 	"internal/vault/vault.go":                 "seals it",
 	"internal/credential/credential.go":       "seals it, and makes the Authorization header of git",
 	"internal/forge/github/github.go":         "makes the Authorization header of the API",

@@ -16,6 +16,8 @@ package api
 //go:generate go run ./modelgen -model model/codebuild.json -enums model/own.json -package api -dir . -client ../internal/client
 //go:generate go run ./modelgen -model model/logs.json -package logs -dir logs
 //go:generate go run ./modelgen -model model/corbel.json -package corbel -dir corbel
+//go:generate go run ./modelgen -model model/secretsmanager.json -package secretsmanager -dir secretsmanager
+//go:generate go run ./modelgen -model model/ssm.json -package ssm -dir ssm
 
 import (
 	"bytes"

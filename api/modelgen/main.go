@@ -149,6 +149,11 @@ func read(path string) (*model, error) {
 	}
 	for i, s := range m.Shapes {
 		m.index[s.Name] = i
+		if s.Value.Type == "blob" {
+			// On the wire it is a string of base64, and stays one. Its bounds
+			// are those of the bytes, which the service checks.
+			m.Shapes[i].Value.Type, m.Shapes[i].Value.Min, m.Shapes[i].Value.Max = "string", nil, nil
+		}
 	}
 	return m, nil
 }

@@ -34,6 +34,7 @@ type config struct {
 	hosts      list
 	verify     string
 	checkEvery time.Duration
+	secrets    string
 
 	builds      int
 	maxQueued   int
@@ -62,6 +63,7 @@ func (c *config) flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.rootKey, "root-key", "", "`file` with the ring of root keys that seal the secrets; made at the first start (default DIR/root.key)")
 	fs.Var(&c.hosts, "host", "a source `host` that tokens may be sent to, as SERVER_TYPE=URL (GITHUB_ENTERPRISE=https://ghe.example.com), or another address for a known one (github.com=http://127.0.0.1:3000); may be repeated")
 	fs.DurationVar(&c.checkEvery, "check-credentials", time.Hour, "ask the providers about each stored token after this `time`; 0 never asks")
+	fs.StringVar(&c.secrets, "secrets", "", "where builds and source credentials read Secrets Manager and Parameter Store: empty is this server, aws is AWS, else the `address` of an endpoint; the server's environment has the credentials for it, as for any AWS program")
 	fs.StringVar(&c.verify, "verify-credentials", string(service.Reject), "what an import does when the provider refuses the token: `reject`, record or off")
 	fs.IntVar(&c.builds, "builds", runtime.NumCPU(), "`number` of builds that run at a time; 0 queues builds and runs none")
 	fs.IntVar(&c.maxQueued, "max-queued-builds", 10000, "`number` of builds of an account that may wait; 0 is no limit")
@@ -177,6 +179,9 @@ func (c *config) validate() (problems []error) {
 	case service.Reject, service.Record, service.Off:
 	default:
 		bad("verify-credentials: %q is not reject, record or off", c.verify)
+	}
+	if u, err := url.Parse(c.secrets); c.secrets != "" && c.secrets != "aws" && (err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname()))) {
+		bad("secrets: %q is neither aws nor an https address", c.secrets)
 	}
 	if c.checkEvery != 0 && c.checkEvery < time.Minute {
 		bad("check-credentials: %v is less than a minute", c.checkEvery)

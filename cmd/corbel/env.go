@@ -41,6 +41,8 @@ give those --endpoint-url "$AWS_ENDPOINT_URL_CODEBUILD".
 var services = []struct{ variable, setting string }{
 	{"AWS_ENDPOINT_URL_CODEBUILD", "codebuild"},
 	{"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "cloudwatch_logs"},
+	{"AWS_ENDPOINT_URL_SECRETS_MANAGER", "secrets_manager"},
+	{"AWS_ENDPOINT_URL_SSM", "ssm"},
 	{"AWS_ENDPOINT_URL_STS", "sts"},
 }
 

@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/access"
 	"github.com/corbel-build/corbel/internal/buildlog"
 	"github.com/corbel-build/corbel/internal/credential"
@@ -31,6 +32,7 @@ import (
 	"github.com/corbel-build/corbel/internal/forge/providers"
 	"github.com/corbel-build/corbel/internal/metrics"
 	"github.com/corbel-build/corbel/internal/runner"
+	"github.com/corbel-build/corbel/internal/secret"
 	"github.com/corbel-build/corbel/internal/server"
 	"github.com/corbel-build/corbel/internal/service"
 	"github.com/corbel-build/corbel/internal/source"
@@ -130,7 +132,13 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 	if err != nil {
 		return err
 	}
-	resolver := &credential.Resolver{Store: st, Vault: v, Hosts: hosts, Now: time.Now}
+	secrets := &secret.Reader{Store: st, Vault: v, Remote: c.secrets}
+	resolver := &credential.Resolver{
+		Store: st, Vault: v, Hosts: hosts, Now: time.Now,
+		Secret: func(ctx context.Context, s store.Scope, arn string) (api.Secret, error) {
+			return secrets.Secret(ctx, s, arn, "", "")
+		},
+	}
 	checker := credential.NewChecker(resolver, forges, c.checkEvery, log)
 
 	svc := &service.Service{
@@ -184,7 +192,7 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 	}
 	// The API answers while the sandbox is still being tried.
 	room("builds", func(ctx context.Context) error {
-		return runBuilds(ctx, c, st, logs, resolver, transport, log)
+		return runBuilds(ctx, c, st, logs, resolver, secrets, transport, log)
 	})
 	if err := announce(c, at, log); err != nil {
 		cancel(err)
@@ -217,7 +225,7 @@ func serveMetrics(ctx context.Context, at string, st store.Store, log *slog.Logg
 
 // runBuilds runs builds, if the kernel lets us isolate them. If not, the rest
 // of the server works and builds wait.
-func runBuilds(ctx context.Context, c *config, st store.Store, logs *buildlog.Logs, resolver *credential.Resolver, transport http.RoundTripper, log *slog.Logger) error {
+func runBuilds(ctx context.Context, c *config, st store.Store, logs *buildlog.Logs, resolver *credential.Resolver, secrets *secret.Reader, transport http.RoundTripper, log *slog.Logger) error {
 	if c.builds == 0 {
 		log.Info("builds are queued and not run, as configured")
 		<-ctx.Done()
@@ -257,6 +265,7 @@ func runBuilds(ctx context.Context, c *config, st store.Store, logs *buildlog.Lo
 	rand.Read(holder[:])
 	return (&runner.Runner{
 		Store: st, Executor: sb, Sources: sources, Credentials: resolver, Logs: logs, Log: log, Now: time.Now,
+		Secrets: secrets.Reference, Parameters: secrets.Parameter,
 		Holder: hex.EncodeToString(holder[:]), Alone: true, Slots: c.builds,
 		Dir: filepath.Join(c.data, "builds"), URL: c.publicURL, MaxMemory: memory, DiskReserve: c.diskReserve,
 	}).Run(ctx)

@@ -39,8 +39,18 @@ type Spec struct {
 	Phases            []Phase // those that the text has, in the order in which they run
 }
 
-// A Variable is one of env.variables. Its value is the text as it is written.
-type Variable struct{ Name, Value string }
+// A Variable is one of env.variables. Its value is the text as it is written;
+// with a Kind it names where the value is.
+type Variable struct {
+	Name, Value string
+	Kind        string // "", ParameterStore or SecretsManager
+}
+
+// The kinds of variables whose values are kept elsewhere.
+const (
+	ParameterStore = "parameter-store"
+	SecretsManager = "secrets-manager"
+)
 
 // A Phase has commands.
 type Phase struct {
@@ -490,7 +500,7 @@ func (r *reader) env(p pair, s *Spec) {
 			for _, v := range vars {
 				r.variable(v.key, v.name, true)
 				if value, ok := r.scalar(v.value, "the value of "+v.name); ok {
-					s.Variables = append(s.Variables, Variable{v.name, value})
+					s.Variables = append(s.Variables, Variable{Name: v.name, Value: value})
 				}
 			}
 		case "exported-variables":
@@ -502,9 +512,12 @@ func (r *reader) env(p pair, s *Spec) {
 			if _, null := r.resolve(e.value).(*ast.NullNode); null {
 				continue
 			}
-			if vars, ok := r.mapping(e.value, "env."+e.name); ok && len(vars) > 0 {
-				// Going on would run the commands without their secrets.
-				r.bad(e.key, "env.%s is not supported yet. Set the variables with the project or with start-build", e.name)
+			vars, _ := r.mapping(e.value, "env."+e.name)
+			for _, v := range vars {
+				r.variable(v.key, v.name, true)
+				if value, ok := r.scalar(v.value, "the value of "+v.name); ok {
+					s.Variables = append(s.Variables, Variable{v.name, value, e.name})
+				}
 			}
 		case "git-credential-helper":
 			r.warn(e.key, "env.git-credential-helper has no effect yet")

@@ -46,7 +46,7 @@ phases:
 	}
 	want := &Spec{
 		Version: "0.2", RunAs: "root", Shell: "bash",
-		Variables:         []Variable{{"NUMBER", "1.10"}, {"FLAG", "yes"}, {"BOOL", "true"}, {"EMPTY", ""}, {"PATH_LIKE", "$PATH:/x"}},
+		Variables:         []Variable{{"NUMBER", "1.10", ""}, {"FLAG", "yes", ""}, {"BOOL", "true", ""}, {"EMPTY", "", ""}, {"PATH_LIKE", "$PATH:/x", ""}},
 		ExportedVariables: []string{"NUMBER", "OTHER"},
 		Phases: []Phase{
 			{Name: "install", RunAs: "builder", Commands: []string{"echo one"}},
@@ -91,7 +91,7 @@ func TestParse_Refuses(t *testing.T) {
 		{"reserved variable", "version: 0.2\nenv:\n  variables:\n    CODEBUILD_X: 1\nphases:\n  build:\n    commands: [a]\n", 4, 5, "reserved"},
 		{"bad variable name", "version: 0.2\nenv:\n  variables:\n    A-B: 1\nphases:\n  build:\n    commands: [a]\n", 4, 5, "not a name for a variable"},
 		{"exported variable with code in it", "version: 0.2\nenv:\n  exported-variables: ['A}$(id)']\nphases:\n  build:\n    commands: [a]\n", 3, 23, "not a name for a variable"},
-		{"secrets", "version: 0.2\nenv:\n  secrets-manager:\n    A: b\nphases:\n  build:\n    commands: [a]\n", 3, 3, "not supported yet"},
+		{"secrets", "version: 0.2\nenv:\n  secrets-manager: [A]\nphases:\n  build:\n    commands: [a]\n", 3, 20, ""},
 		{"bad shell", "version: 0.2\nenv:\n  shell: fish\nphases:\n  build:\n    commands: [a]\n", 3, 10, "shell"},
 		{"bad user", "version: 0.2\nrun-as: ../x\nphases:\n  build:\n    commands: [a]\n", 2, 9, "not the name of a Linux user"},
 		{"bad on-failure", head + "    on-failure: MAYBE\n    commands: [a]\n", 4, 17, "invalid on-failure"},

@@ -356,7 +356,7 @@ func (b *build) download() error {
 		b.log.agent("Buildspec warning at line %d, column %d: %s", w.Line, w.Column, w.Message)
 	}
 	b.vars.spec = spec.Variables
-	if err := b.vars.check(); err != nil {
+	if err := b.vars.resolve(b.ctx); err != nil {
 		return err
 	}
 	b.log.agent("Moving to directory %s", b.vars.srcDir(""))

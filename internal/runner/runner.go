@@ -57,9 +57,13 @@ type Runner struct {
 	Executor    executor.Executor
 	Sources     *source.Fetcher
 	Credentials *credential.Resolver
-	Logs        *buildlog.Logs
-	Log         *slog.Logger
-	Now         func() time.Time
+	// Secrets and Parameters read what variables of the types SECRETS_MANAGER
+	// and PARAMETER_STORE name. Their errors have no value.
+	Secrets    func(ctx context.Context, s store.Scope, reference string) (api.Secret, error)
+	Parameters func(ctx context.Context, s store.Scope, name string) (api.Secret, error)
+	Logs       *buildlog.Logs
+	Log        *slog.Logger
+	Now        func() time.Time
 
 	Holder      string // names this runner in leases; differs with each start
 	Alone       bool   // no other runner uses the store, so every other lease is a dead one's

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -8,12 +9,14 @@ import (
 	"net/url"
 	"path"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/arn"
 	"github.com/corbel-build/corbel/internal/buildspec"
+	"github.com/corbel-build/corbel/internal/store"
 )
 
 // isARM says what this machine runs.
@@ -31,7 +34,8 @@ type variables struct {
 	root     string // /codebuild/output/src<digits>
 	own      []api.EnvironmentVariable
 	spec     []buildspec.Variable
-	resolved string // commit of the primary source
+	late     []string // of own, NAME=value: those whose values are kept elsewhere
+	resolved string   // commit of the primary source
 	lastExit int
 	told     map[string]bool // users whose shells have the variables of the buildspec
 }
@@ -45,14 +49,55 @@ func newVariables(b *build) *variables {
 	}
 }
 
-// check refuses variables whose values cannot be had yet.
-func (v *variables) check() error {
+// The kinds of variables whose values are kept elsewhere, as a buildspec names
+// them.
+var kinds = map[api.EnvironmentVariableType]string{
+	api.EnvironmentVariableTypePARAMETER_STORE: buildspec.ParameterStore,
+	api.EnvironmentVariableTypeSECRETS_MANAGER: buildspec.SecretsManager,
+}
+
+// resolve reads the values that are kept elsewhere and hides them from the log.
+// The document keeps what names them.
+func (v *variables) resolve(ctx context.Context) error {
+	read := func(name, kind, reference string) (string, error) {
+		get := map[string]func(context.Context, store.Scope, string) (api.Secret, error){
+			buildspec.ParameterStore: v.b.r.Parameters, buildspec.SecretsManager: v.b.r.Secrets,
+		}[kind]
+		secret, err := get(ctx, v.b.Scope, reference)
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
+		} else if err != nil {
+			return "", failed(codeClient, "The value of the environment variable %s could not be read: %v", name, err)
+		}
+		v.b.log.hide(secret)
+		return secret.Reveal(), nil
+	}
 	for _, e := range v.own {
-		if e.Type != "" && e.Type != api.EnvironmentVariableTypePLAINTEXT {
-			return failed(codeClient, "Corbel cannot read the environment variable %s of type %s yet. Use type PLAINTEXT", *e.Name, e.Type)
+		if kind := kinds[e.Type]; kind != "" {
+			text, err := read(*e.Name, kind, value(e.Value))
+			if err != nil {
+				return err
+			}
+			v.late = append(v.late, *e.Name+"="+text)
 		}
 	}
+	for i, e := range v.spec {
+		if e.Kind == "" || v.isOwn(e.Name) {
+			continue
+		}
+		text, err := read(e.Name, e.Kind, e.Value)
+		if err != nil {
+			return err
+		}
+		v.spec[i].Value = text
+	}
 	return nil
+}
+
+// isOwn reports whether the project or StartBuild has the variable, whose value
+// then wins.
+func (v *variables) isOwn(name string) bool {
+	return slices.ContainsFunc(v.own, func(e api.EnvironmentVariable) bool { return *e.Name == name })
 }
 
 // srcDir is where the source with the identifier is inside; "" is the primary
@@ -121,7 +166,9 @@ func (v *variables) predefined() map[string]string {
 func (v *variables) fixed() []string {
 	vars := map[string]string{"PATH": searchPath, "LANG": "C.UTF-8"}
 	for _, e := range v.own {
-		vars[*e.Name] = value(e.Value)
+		if kinds[e.Type] == "" {
+			vars[*e.Name] = value(e.Value)
+		}
 	}
 	maps.Copy(vars, v.predefined())
 	out := make([]string, 0, len(vars))
@@ -148,17 +195,16 @@ func (v *variables) command(user string, succeeding bool) []string {
 		out = append(out, "CODEBUILD_RESOLVED_SOURCE_VERSION="+v.resolved)
 	}
 	predefined := v.predefined()
-next:
+	for _, e := range v.late {
+		name, _, _ := strings.Cut(e, "=")
+		if _, set := predefined[name]; !set {
+			out = append(out, e)
+		}
+	}
 	for _, e := range v.spec {
-		if _, set := predefined[e.Name]; set {
-			continue
+		if _, set := predefined[e.Name]; !set && !v.isOwn(e.Name) {
+			out = append(out, e.Name+"="+e.Value)
 		}
-		for _, own := range v.own { // the project's and StartBuild's win
-			if *own.Name == e.Name {
-				continue next
-			}
-		}
-		out = append(out, e.Name+"="+e.Value)
 	}
 	return out
 }

@@ -17,6 +17,8 @@ import (
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/api/corbel"
 	"github.com/corbel-build/corbel/api/logs"
+	"github.com/corbel-build/corbel/api/secretsmanager"
+	"github.com/corbel-build/corbel/api/ssm"
 	"github.com/corbel-build/corbel/internal/access"
 	"github.com/corbel-build/corbel/internal/awsjson"
 	"github.com/corbel-build/corbel/internal/service"
@@ -63,6 +65,8 @@ func (s *server) operations() map[string]awsjson.Operation {
 	}{
 		{&api.Contract, api.Calls(s.Service)},
 		{&logs.Contract, logs.Calls(&service.LogService{Service: s.Service})},
+		{&secretsmanager.Contract, secretsmanager.Calls(service.SecretsManager{Service: s.Service})},
+		{&ssm.Contract, ssm.Calls(service.ParameterStore{Service: s.Service})},
 		{&corbel.Contract, corbel.Calls(service.CredentialService{Service: s.Service})},
 	} {
 		for name, call := range m.calls {

@@ -7,6 +7,8 @@ import (
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/api/corbel"
 	"github.com/corbel-build/corbel/api/logs"
+	"github.com/corbel-build/corbel/api/secretsmanager"
+	"github.com/corbel-build/corbel/api/ssm"
 )
 
 // Support is how far an operation goes.
@@ -108,6 +110,28 @@ var LogOperations = []Operation{
 	{"StartLiveTail", None, ""},
 }
 
+// SecretOperations lists the operations of Secrets Manager, and
+// ParameterOperations those of Parameter Store. What the services have beside
+// them is not in the model.
+var (
+	SecretOperations = []Operation{
+		{"CreateSecret", Full, "no replication"},
+		{"PutSecretValue", Full, ""},
+		{"UpdateSecret", Full, ""},
+		{"GetSecretValue", Full, ""},
+		{"DescribeSecret", Full, "no date of the last access"},
+		{"ListSecrets", Partial, "by name, ascending"},
+		{"DeleteSecret", Full, ""},
+	}
+	ParameterOperations = []Operation{
+		{"PutParameter", Full, "no policies, no tags"},
+		{"GetParameter", Full, ""},
+		{"GetParameters", Full, ""},
+		{"DescribeParameters", Full, ""},
+		{"DeleteParameter", Full, ""},
+	}
+)
+
 // CredentialOperations lists Corbel's own operations.
 var CredentialOperations = []Operation{
 	{"DescribeSourceCredentials", Full, "`corbel credentials list`"},
@@ -133,6 +157,8 @@ func OperationsDocument() string {
 	}
 	table("CodeBuild", api.Contract.TargetPrefix, &api.Contract, Operations)
 	table("CloudWatch Logs", logs.Contract.TargetPrefix, &logs.Contract, LogOperations)
+	table("Secrets Manager", secretsmanager.Contract.TargetPrefix, &secretsmanager.Contract, SecretOperations)
+	table("Parameter Store", ssm.Contract.TargetPrefix, &ssm.Contract, ParameterOperations)
 	table("Corbel's own", corbel.Contract.TargetPrefix, &corbel.Contract, CredentialOperations)
 	b.WriteString("\n## STS\n\n`GetCallerIdentity` of the query protocol, version 2011-06-15.\n")
 	return b.String()

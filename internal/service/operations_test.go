@@ -11,6 +11,8 @@ import (
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/api/corbel"
 	"github.com/corbel-build/corbel/api/logs"
+	"github.com/corbel-build/corbel/api/secretsmanager"
+	"github.com/corbel-build/corbel/api/ssm"
 )
 
 var write = flag.Bool("write", false, "write docs/operations.md")
@@ -26,6 +28,8 @@ func TestOperations_AgreeWithModelAndMethods(t *testing.T) {
 	}{
 		{&api.Contract, Operations, &Service{}},
 		{&logs.Contract, LogOperations, &LogService{}},
+		{&secretsmanager.Contract, SecretOperations, SecretsManager{}},
+		{&ssm.Contract, ParameterOperations, ParameterStore{}},
 		{&corbel.Contract, CredentialOperations, CredentialService{}},
 	} {
 		rows := map[string]Operation{}

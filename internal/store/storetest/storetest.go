@@ -34,6 +34,8 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"Accounts", accounts},
 		{"AccessKeys", accessKeys},
 		{"Credentials", credentials},
+		{"Secrets", secrets},
+		{"Parameters", parameters},
 		{"Projects", projects},
 		{"ProjectNames", projectNames},
 		{"Builds", builds},
