@@ -49,12 +49,13 @@ var mayImport = map[string]string{
 	"internal/access":     "api internal/arn internal/store internal/vault",
 	"internal/buildlog":   "api internal/arn internal/redact",
 	"internal/source":     "api internal/arn internal/redact internal/executor internal/forge foreign",
-	"internal/credential": "api internal/arn internal/store internal/forge internal/vault",
+	"internal/credential": "internal/audit api internal/arn internal/store internal/forge internal/vault",
+	"internal/audit":      "internal/store foreign",
 	"internal/secret":     "api internal/store internal/vault foreign",
 	"internal/metrics":    "internal/store internal/credential foreign",
 	"internal/status":     "api internal/arn internal/store internal/forge internal/credential",
 
-	"internal/service": "api api/corbel api/logs api/secretsmanager api/ssm internal/secret internal/arn internal/access internal/awsjson internal/buildlog internal/credential internal/forge internal/phase internal/store internal/vault foreign",
+	"internal/service": "internal/audit api api/corbel api/logs api/secretsmanager api/ssm internal/secret internal/arn internal/access internal/awsjson internal/buildlog internal/credential internal/forge internal/phase internal/store internal/vault foreign",
 	"internal/runner":  "api internal/arn internal/buildlog internal/buildspec internal/credential internal/executor internal/forge internal/phase internal/redact internal/source internal/store foreign",
 
 	"internal/server": "api api/corbel api/logs api/secretsmanager api/ssm internal/access internal/awsjson internal/service internal/sigv4 internal/store",

@@ -26,6 +26,12 @@ type Principal struct {
 	store.Scope
 	User  string
 	KeyID string
+
+	// What is known of the request, for the audit log.
+	Service   string // that it was signed for, such as codebuild
+	From      string // IP address
+	Agent     string // user agent
+	RequestID string
 }
 
 // ARN is the principal's name in answers and in the audit log.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/corbel-build/corbel/internal/audit"
 	"github.com/corbel-build/corbel/internal/store"
 )
 
@@ -14,9 +15,12 @@ func (r *Resolver) note(ctx context.Context, s store.Scope, u store.CredentialUs
 		if err := tx.NoteUse(ctx, s, u); err != nil {
 			return err
 		}
-		return tx.PutAudit(ctx, store.Audit{
-			At: u.At, Scope: s, Principal: "corbel", Action: "UseSourceCredential", Resource: u.ARN,
-			Detail: fmt.Sprintf("%s at %s, build %q", u.Purpose, u.Host, u.Build),
+		detail := u.Purpose + " at " + u.Host
+		if u.Build != "" {
+			detail += " for build " + u.Build
+		}
+		return audit.Append(ctx, tx, audit.Record{
+			Time: u.At, Account: s.Account, Region: s.Region, Principal: "corbel", Source: "codebuild.amazonaws.com", Event: "UseSourceCredential", Resource: u.ARN, Detail: detail,
 		})
 	})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -75,7 +76,11 @@ func (s *server) operations() map[string]awsjson.Operation {
 				if err := signedFor(ctx, m.model.SigningName); err != nil {
 					return nil, err
 				}
-				return call(ctx, doc)
+				out, err := call(ctx, doc)
+				if err != nil {
+					s.Service.Refused(ctx, name, err)
+				}
+				return out, err
 			}}
 		}
 	}
@@ -105,7 +110,19 @@ func (s *server) authenticate(r *http.Request, body []byte) (context.Context, er
 		return nil, err
 	}
 	ctx = context.WithValue(ctx, identityKey{}, id)
-	return access.With(ctx, access.Principal{Scope: store.Scope{Account: key.Account, Region: id.Region}, User: key.User, KeyID: key.ID}), nil
+	return access.With(ctx, access.Principal{
+		Scope: store.Scope{Account: key.Account, Region: id.Region}, User: key.User, KeyID: key.ID,
+		Service: id.Service, From: from(r), Agent: r.UserAgent(), RequestID: awsjson.RequestID(ctx),
+	}), nil
+}
+
+// from is the address of who sent r. A proxy's word for another is not taken.
+func from(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 // call serves POST /: the JSON protocol, or the query protocol of STS.

@@ -785,7 +785,7 @@ func TestProject_Audit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	rows, err := db.QueryContext(t.Context(), `select principal || ' ' || action || ' ' || resource from audit order by id`)
+	rows, err := db.QueryContext(t.Context(), `select doc ->> 'principal' || ' ' || (doc ->> 'event') || ' ' || (doc ->> 'resource') from audit_line order by seq`)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/access"
 	"github.com/corbel-build/corbel/internal/arn"
+	"github.com/corbel-build/corbel/internal/audit"
 	"github.com/corbel-build/corbel/internal/buildlog"
 	"github.com/corbel-build/corbel/internal/credential"
 	"github.com/corbel-build/corbel/internal/forge"
@@ -121,6 +122,35 @@ func absent(err error) bool { return errors.Is(err, store.ErrNotFound) }
 
 // audit appends a line about a call to the audit log.
 func (s *Service) audit(ctx context.Context, tx store.Tx, action, resource, detail string) error {
+	r := s.record(ctx, action)
+	r.Resource, r.Detail = resource, detail
+	return audit.Append(ctx, tx, r)
+}
+
+// record is what the context knows of a call.
+func (s *Service) record(ctx context.Context, action string) audit.Record {
 	p := access.From(ctx)
-	return tx.PutAudit(ctx, store.Audit{At: s.Now(), Scope: p.Scope, Principal: p.ARN(), Action: action, Resource: resource, Detail: detail})
+	return audit.Record{
+		Time: s.Now(), Account: p.Account, Region: p.Region, Principal: p.ARN(), KeyID: p.KeyID, Source: p.Service + ".amazonaws.com", Event: action,
+		From: p.From, Agent: p.Agent, RequestID: p.RequestID,
+	}
+}
+
+// Refused writes down that a call that changes something, or shows a secret,
+// was refused or failed. Other calls leave no line.
+func (s *Service) Refused(ctx context.Context, action string, err error) {
+	for _, reading := range []string{"List", "BatchGet", "Describe", "Filter", "Check", "Resolve", "GetLog", "GetReport", "GetResource"} {
+		if strings.HasPrefix(action, reading) {
+			return
+		}
+	}
+	r := s.record(ctx, action)
+	r.Outcome, r.Message = "InternalFailure", "the server failed"
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		r.Outcome, r.Message = e.Code, e.Message
+	}
+	ctx = context.WithoutCancel(ctx) // the caller may have gone
+	if err := s.Store.Update(ctx, func(tx store.Tx) error { return audit.Append(ctx, tx, r) }); err != nil {
+		s.Log.ErrorContext(ctx, "write the audit log", "operation", action, "error", err)
+	}
 }

@@ -172,8 +172,6 @@ type Tx interface {
 	// is waiting.
 	NextStatus(ctx context.Context) (time.Time, error)
 
-	// PutAudit appends a line to the audit log.
-	PutAudit(ctx context.Context, a Audit) error
 	// PutCheck stores a value under a name, once; ErrExists afterwards.
 	PutCheck(ctx context.Context, name string, value []byte) error
 }
@@ -292,14 +290,4 @@ type CommitStatus struct {
 	Created     time.Time
 	Next        time.Time // do not send before
 	Attempts    int
-}
-
-// An Audit line says who did what to which resource.
-type Audit struct {
-	At time.Time
-	Scope
-	Principal string
-	Action    string // operation name, or what the server did by itself
-	Resource  string // ARN
-	Detail    string
 }

@@ -536,11 +536,6 @@ func (t *tx) NextStatus(ctx context.Context) (at time.Time, err error) {
 	return time.UnixMilli(n.Int64).UTC(), err
 }
 
-func (t *tx) PutAudit(ctx context.Context, a store.Audit) error {
-	return t.exec(ctx, `insert into audit (at, account, region, principal, action, resource, detail) values ($1, $2, $3, $4, $5, $6, $7)`,
-		millis(a.At), a.Account, a.Region, a.Principal, a.Action, a.Resource, a.Detail)
-}
-
 func (t *tx) PutCheck(ctx context.Context, name string, value []byte) error {
 	return t.exec(ctx, `insert into check_value (name, value) values ($1, $2)`, name, value)
 }

@@ -367,9 +367,21 @@ func checks(b *bench) {
 }
 
 func audit(b *bench) {
+	_, err := b.s.LastAudit(b.ctx)
+	b.is("LastAudit of none", err, store.ErrNotFound)
+	line := func(seq int64) store.AuditLine {
+		return store.AuditLine{Seq: seq, At: at(int(seq)), Account: home.Account, Doc: []byte(`{"a": "<&>"}`), Hash: []byte{byte(seq), 0}}
+	}
 	b.update(func(tx store.Tx) error {
-		return tx.PutAudit(b.ctx, store.Audit{At: at(0), Scope: home, Principal: "p", Action: "a", Resource: "r", Detail: "d"})
+		return errors.Join(tx.PutAudit(b.ctx, line(1)), tx.PutAudit(b.ctx, line(2)), tx.PutAudit(b.ctx, line(3)))
 	})
+	b.is("PutAudit again", b.s.Update(b.ctx, func(tx store.Tx) error { return tx.PutAudit(b.ctx, line(2)) }), store.ErrExists)
+	last, err := b.s.LastAudit(b.ctx)
+	b.is("LastAudit", err, nil)
+	b.same("LastAudit", last, line(3))
+	list, err := b.s.AuditLines(b.ctx, 1, 1)
+	b.is("AuditLines", err, nil)
+	b.same("AuditLines, one page", list, []store.AuditLine{line(2)})
 }
 
 // status is a commit status that is due at a second.

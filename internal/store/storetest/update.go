@@ -53,7 +53,7 @@ func updateUndoes(b *bench) {
 			tx.PutIdempotent(b.ctx, home, store.Idempotent{Token: "t", Build: "b", Expires: at(9)}),
 			tx.PutLogStream(b.ctx, home, logStream("g", "s", 0)),
 			tx.PutStatus(b.ctx, status("sha", "ci", 0)),
-			tx.PutAudit(b.ctx, store.Audit{}),
+			tx.PutAudit(b.ctx, store.AuditLine{Seq: 1, Hash: []byte{1}}),
 			tx.PutCheck(b.ctx, "c", []byte{1}),
 		); err != nil {
 			return err
