@@ -5,6 +5,7 @@ package corbel_test
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -177,6 +178,10 @@ func (s *server) env() []string {
 	s.t.Helper()
 	out, err := exec.Command(corbel(s.t), "env", "-data", s.data).Output()
 	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			err = fmt.Errorf("%w: %s", err, exit.Stderr)
+		}
 		s.t.Fatalf("corbel env: %v", err)
 	}
 	var env []string

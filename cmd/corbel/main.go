@@ -21,6 +21,7 @@ Usage:
     corbel env [-profile NAME]             print what points the AWS CLI at it
     corbel keys create|list|delete         manage access keys
     corbel hosts list|add|remove           manage where tokens may be sent
+    corbel vault status|verify|rotate      manage the root keys
     corbel audit list|verify|export        read who did what
     corbel codebuild OPERATION [flags]     call an operation, as "aws codebuild" does
     corbel logs PROJECT [--follow]         print the log of a build
@@ -55,6 +56,7 @@ var commands = []command{
 	{"env", env},
 	{"keys", keys},
 	{"hosts", hosts},
+	{"vault", vaults},
 	{"audit", auditLog},
 	{"codebuild", codebuild},
 	{"logs", tailLogs},

@@ -81,11 +81,11 @@ func (k *Keys) Create(ctx context.Context, account, user string) (id string, sec
 	rand.Read(b[:])
 	id = "AKIA" + base32.StdEncoding.EncodeToString(b[:10])
 	secret = api.Secret(base64.StdEncoding.EncodeToString(b[10:]))
-	sealed, err := k.Vault.Seal(binding(id, account), secret)
-	if err != nil {
-		return "", "", fmt.Errorf("seal access key %s: %w", id, err)
-	}
 	return id, secret, k.Store.Update(ctx, func(tx store.Tx) error {
+		sealed, err := k.Vault.Seal(binding(id, account), secret)
+		if err != nil {
+			return fmt.Errorf("seal access key %s: %w", id, err)
+		}
 		return tx.PutAccessKey(ctx, store.AccessKey{ID: id, Account: account, User: user, Sealed: sealed, Created: k.Now()})
 	})
 }

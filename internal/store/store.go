@@ -58,6 +58,7 @@ type Scope struct {
 type Reader interface {
 	CredentialReader
 	SecretReader
+	SealedReader
 	AuditReader
 
 	Account(ctx context.Context, id string) (Account, error)
@@ -105,6 +106,7 @@ type Tx interface {
 	Reader
 	CredentialWriter
 	SecretWriter
+	SealedWriter
 	AuditWriter
 
 	PutAccount(ctx context.Context, a Account) error

@@ -441,3 +441,33 @@ func explain(t *testing.T, db *sql.DB, text string) (steps []string) {
 	}
 	return steps
 }
+
+// Every column of sealed values is known to those who seal again.
+func TestSealed_CoversSchema(t *testing.T) {
+	t.Parallel()
+	s, err := Open(t.Context(), filepath.Join(t.TempDir(), "db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	rows, err := s.r.QueryContext(t.Context(), `select m.name, c.name from sqlite_schema m, pragma_table_info(m.name) c
+		where m.type = 'table' and lower(c.type) = 'blob' and m.name not in ('audit_line') order by 1`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	n := 0
+	for rows.Next() {
+		var table, column string
+		if err := rows.Scan(&table, &column); err != nil {
+			t.Fatal(err)
+		}
+		n++
+		if !slices.ContainsFunc(vessels, func(v vessel) bool { return v.table == table && v.column == column }) {
+			t.Errorf("%s.%s may hold sealed values and is not in vessels", table, column)
+		}
+	}
+	if err := rows.Err(); err != nil || n < len(vessels) {
+		t.Errorf("%d columns of bytes, %v", n, err)
+	}
+}

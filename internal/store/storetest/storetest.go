@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"AccessKeys", accessKeys},
 		{"Credentials", credentials},
 		{"Secrets", secrets},
+		{"Sealed", sealed},
 		{"Parameters", parameters},
 		{"Projects", projects},
 		{"ProjectNames", projectNames},
