@@ -16,6 +16,7 @@ const module = "github.com/corbel-build/corbel/"
 // import. "foreign" allows modules of others; without it a package keeps to
 // the standard library. docs/design.md gives the reasons.
 var mayImport = map[string]string{
+	"internal/backup":    "",
 	"api":                "",
 	"api/logs":           "api",
 	"api/corbel":         "api",

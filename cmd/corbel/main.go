@@ -22,6 +22,8 @@ Usage:
     corbel keys create|list|delete         manage access keys
     corbel hosts list|add|remove           manage where tokens may be sent
     corbel vault status|verify|rotate      manage the root keys
+    corbel backup -out FILE                copy everything but the root keys
+    corbel restore -in FILE                read such a copy
     corbel audit list|verify|export        read who did what
     corbel codebuild OPERATION [flags]     call an operation, as "aws codebuild" does
     corbel logs PROJECT [--follow]         print the log of a build
@@ -57,6 +59,8 @@ var commands = []command{
 	{"keys", keys},
 	{"hosts", hosts},
 	{"vault", vaults},
+	{"backup", backUp},
+	{"restore", restore},
 	{"audit", auditLog},
 	{"codebuild", codebuild},
 	{"logs", tailLogs},

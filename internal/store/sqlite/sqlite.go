@@ -277,3 +277,17 @@ func protect(fn func(store.Tx) error, t *tx) (err error) {
 	}()
 	return fn(t)
 }
+
+// Copy writes the database at path as it is at one moment into a new file,
+// beside whoever uses it.
+func Copy(ctx context.Context, path, to string) error {
+	db, err := connect(path, 1)
+	if err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, "vacuum into $1", to)
+	if err = errors.Join(err, db.Close()); err != nil {
+		return fmt.Errorf("copy %s: %w", path, err)
+	}
+	return os.Chmod(to, 0o600)
+}
