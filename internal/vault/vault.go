@@ -141,6 +141,9 @@ func Open(path string) (*Vault, error) {
 		return nil, err
 	}
 	for _, k := range r.Keys {
+		if k.State == retired {
+			k.Key = nil
+		}
 		v.keys[k.ID] = k
 		if k.State == primary {
 			v.primary = k.ID
@@ -205,9 +208,10 @@ func (v *Vault) follow() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for id, k := range v.keys {
-		if k.State != retired && fresh.keys[id].State == retired {
+		if len(k.Key) > 0 && fresh.keys[id].State == retired {
 			// Somebody may have read a row just before it was sealed again, and
 			// open it just after. The process knew the key anyway.
+			k.State = retired
 			fresh.keys[id] = k
 		}
 	}
@@ -403,7 +407,7 @@ func (v *Vault) aead(header []byte, binding string) (cipher.AEAD, []byte, error)
 	if !ok {
 		return nil, nil, fmt.Errorf("%w: no key %d in ring", ErrNoKey, id)
 	}
-	if root.State == retired {
+	if len(root.Key) == 0 {
 		return nil, nil, fmt.Errorf("%w: key %d is retired", ErrNoKey, id)
 	}
 	record, err := hkdf.Key(sha256.New, root.Key, header[5:headerSize], label, keySize)
