@@ -100,7 +100,7 @@ func env(ctx context.Context, args []string, out, errOut io.Writer) error {
 		}
 		keyID = list[0].ID
 	}
-	_, secret, err := k.Find(ctx, keyID)
+	_, _, secret, err := k.Find(ctx, keyID)
 	if err != nil {
 		return fmt.Errorf("access key %s: %w", keyID, err)
 	}

@@ -344,7 +344,7 @@ func firstStart(ctx context.Context, st store.Store, keys *access.Keys, errOut i
 	if err != nil {
 		return fmt.Errorf("make the first account: %w", err)
 	}
-	if _, _, err := keys.Create(ctx, a.ID, "admin"); err != nil {
+	if _, _, err := keys.Create(ctx, a.ID, "admin", "", time.Time{}); err != nil {
 		return fmt.Errorf("make the first access key: %w", err)
 	}
 	fmt.Fprintf(errOut, "Made account %s with an access key. To use it:\n\n    eval \"$(corbel env -data %s)\"\n\n", a.ID, c.data)

@@ -1,8 +1,8 @@
 // Package access knows who calls: accounts, their access keys, and the
 // principal that a signed request stands for.
 //
-// Every key has all rights in its account and none outside it. The region is
-// the one that the request was signed for.
+// A key has no rights outside its account, and in it all, or those that its
+// policy gives it. The region is the one that the request was signed for.
 package access
 
 import (
@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math/big"
 	"regexp"
+	"strconv"
 	"sync"
 	"time"
 
@@ -32,6 +33,19 @@ type Principal struct {
 	From      string // IP address
 	Agent     string // user agent
 	RequestID string
+	Secure    bool // it came by TLS
+
+	Policy *Policy // nil is everything
+}
+
+// Context is what the conditions of a policy can ask of the caller.
+// Source: IAM user guide, "AWS global condition context keys".
+func (p Principal) Context(now time.Time) map[string][]string {
+	return map[string][]string{
+		"aws:username": {p.User}, "aws:userid": {p.KeyID}, "aws:principalarn": {p.ARN()}, "aws:principalaccount": {p.Account}, "aws:principaltype": {"User"},
+		"aws:requestedregion": {p.Region}, "aws:sourceip": {p.From}, "aws:useragent": {p.Agent}, "aws:securetransport": {strconv.FormatBool(p.Secure)},
+		"aws:currenttime": {now.UTC().Format(time.RFC3339)}, "aws:epochtime": {strconv.FormatInt(now.Unix(), 10)},
+	}
 }
 
 // ARN is the principal's name in answers and in the audit log.
@@ -61,19 +75,26 @@ type Keys struct {
 // deleted key works no longer than that.
 const keyTime = 100 * time.Millisecond
 
-// found is a key with its opened secret.
+// found is a key with its opened secret and its policy.
 type found struct {
 	key    store.AccessKey
 	secret api.Secret
+	policy *Policy
 	at     time.Time
 }
 
 var userName = regexp.MustCompile(`^[\w+=,.@-]{1,64}$`) // IAM user names: API reference, CreateUser
 
-// Create makes and stores a key for a user of the account.
-func (k *Keys) Create(ctx context.Context, account, user string) (id string, secret api.Secret, err error) {
+// Create makes and stores a key for a user of the account. A policy of "" is
+// everything, a zero time never.
+func (k *Keys) Create(ctx context.Context, account, user, policy string, expires time.Time) (id string, secret api.Secret, err error) {
 	if !userName.MatchString(user) {
 		return "", "", fmt.Errorf("user name %q: want 1 to 64 letters, digits or _+=,.@-", user)
+	}
+	if policy != "" {
+		if _, err := ParsePolicy(policy); err != nil {
+			return "", "", err
+		}
 	}
 	// The shapes are those of IAM: AKIA and 16 characters of base32, and 40
 	// characters of base64.
@@ -86,31 +107,38 @@ func (k *Keys) Create(ctx context.Context, account, user string) (id string, sec
 		if err != nil {
 			return fmt.Errorf("seal access key %s: %w", id, err)
 		}
-		return tx.PutAccessKey(ctx, store.AccessKey{ID: id, Account: account, User: user, Sealed: sealed, Created: k.Now()})
+		return tx.PutAccessKey(ctx, store.AccessKey{ID: id, Account: account, User: user, Sealed: sealed, Created: k.Now(), Policy: policy, Expires: expires})
 	})
 }
 
-// Find returns a key and its secret; store.ErrNotFound if there is none.
-// Reading and opening a key for each request would be a third of its cost.
-func (k *Keys) Find(ctx context.Context, id string) (store.AccessKey, api.Secret, error) {
+// Find returns a key with its policy and its secret; store.ErrNotFound if there
+// is none. Reading and opening a key for each request would be a third of its cost.
+func (k *Keys) Find(ctx context.Context, id string) (store.AccessKey, *Policy, api.Secret, error) {
 	old, _ := k.recent.Load(id)
 	before, _ := old.(*found)
 	if before != nil && time.Since(before.at) < keyTime {
-		return before.key, before.secret, nil
+		return before.key, before.policy, before.secret, nil
 	}
 	key, err := k.Store.AccessKey(ctx, id)
 	if err != nil {
 		k.recent.Delete(id)
-		return key, "", err
+		return key, nil, "", err
 	}
 	now := &found{key: key, at: time.Now()}
 	if before != nil && string(before.key.Sealed) == string(key.Sealed) {
 		now.secret = before.secret
 	} else if now.secret, err = k.Vault.Open(binding(key.ID, key.Account), key.Sealed); err != nil {
-		return key, "", fmt.Errorf("open access key %s: %w", id, err)
+		return key, nil, "", fmt.Errorf("open access key %s: %w", id, err)
+	}
+	if key.Policy != "" {
+		if before != nil && before.key.Policy == key.Policy {
+			now.policy = before.policy
+		} else if now.policy, err = ParsePolicy(key.Policy); err != nil {
+			return key, nil, "", fmt.Errorf("read the policy of access key %s: %w", id, err)
+		}
 	}
 	k.recent.Store(id, now)
-	return key, now.secret, nil
+	return key, now.policy, now.secret, nil
 }
 
 func binding(id, account string) string { return vault.Binding("access-key", id, account) }

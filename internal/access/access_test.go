@@ -31,12 +31,12 @@ func TestKeys(t *testing.T) {
 		t.Fatalf("CreateAccount = %+v, %v", a, err)
 	}
 	k := &Keys{Store: st, Vault: v, Now: time.Now}
-	id, secret, err := k.Create(ctx, a.ID, "ci")
+	id, secret, err := k.Create(ctx, a.ID, "ci", "", time.Time{})
 	if err != nil || !regexp.MustCompile(`^AKIA[A-Z2-7]{16}$`).MatchString(id) || len(secret.Reveal()) != 40 {
 		t.Fatalf("Create = %s, %d characters, %v", id, len(secret.Reveal()), err)
 	}
 	for range 2 { // the second time from memory
-		key, got, err := k.Find(ctx, id)
+		key, _, got, err := k.Find(ctx, id)
 		if err != nil || key.User != "ci" || key.Account != a.ID || got != secret {
 			t.Fatalf("Find = %+v, %v", key, err)
 		}
@@ -50,14 +50,14 @@ func TestKeys(t *testing.T) {
 	if err := st.Update(ctx, func(tx store.Tx) error { return tx.PutAccessKey(ctx, key) }); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := k.Find(ctx, key.ID); !errors.Is(err, vault.ErrTampered) {
+	if _, _, _, err := k.Find(ctx, key.ID); !errors.Is(err, vault.ErrTampered) {
 		t.Errorf("a moved secret: %v", err)
 	}
-	if _, _, err := k.Find(ctx, "AKIANOTHERE"); !errors.Is(err, store.ErrNotFound) {
+	if _, _, _, err := k.Find(ctx, "AKIANOTHERE"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a key that is not there: %v", err)
 	}
 	for _, user := range []string{"", "a b", "a/b", string(make([]byte, 65))} {
-		if _, _, err := k.Create(ctx, a.ID, user); err == nil {
+		if _, _, err := k.Create(ctx, a.ID, user, "", time.Time{}); err == nil {
 			t.Errorf("the user name %q was accepted", user)
 		}
 	}

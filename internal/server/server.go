@@ -61,14 +61,15 @@ type server struct {
 func (s *server) operations() map[string]awsjson.Operation {
 	all := map[string]awsjson.Operation{}
 	for _, m := range []struct {
-		model *api.Model
-		calls map[string]func(context.Context, []byte) (any, error)
+		action string // the prefix of its actions in policies
+		model  *api.Model
+		calls  map[string]func(context.Context, []byte) (any, error)
 	}{
-		{&api.Contract, api.Calls(s.Service)},
-		{&logs.Contract, logs.Calls(&service.LogService{Service: s.Service})},
-		{&secretsmanager.Contract, secretsmanager.Calls(service.SecretsManager{Service: s.Service})},
-		{&ssm.Contract, ssm.Calls(service.ParameterStore{Service: s.Service})},
-		{&corbel.Contract, corbel.Calls(service.CredentialService{Service: s.Service})},
+		{"codebuild", &api.Contract, api.Calls(s.Service)},
+		{"logs", &logs.Contract, logs.Calls(&service.LogService{Service: s.Service})},
+		{"secretsmanager", &secretsmanager.Contract, secretsmanager.Calls(service.SecretsManager{Service: s.Service})},
+		{"ssm", &ssm.Contract, ssm.Calls(service.ParameterStore{Service: s.Service})},
+		{"corbel", &corbel.Contract, corbel.Calls(service.CredentialService{Service: s.Service})},
 	} {
 		for name, call := range m.calls {
 			// A credential for one service is no good for another.
@@ -76,7 +77,11 @@ func (s *server) operations() map[string]awsjson.Operation {
 				if err := signedFor(ctx, m.model.SigningName); err != nil {
 					return nil, err
 				}
-				out, err := call(ctx, doc)
+				var out any
+				err := s.Service.Authorize(ctx, m.action, name, doc)
+				if err == nil {
+					out, err = call(ctx, doc)
+				}
 				if err != nil {
 					s.Service.Refused(ctx, name, err)
 				}
@@ -98,10 +103,11 @@ func signedFor(ctx context.Context, service string) error {
 func (s *server) authenticate(r *http.Request, body []byte) (context.Context, error) {
 	ctx := r.Context()
 	var key store.AccessKey
+	var policy *access.Policy
 	id, err := s.verifier.Verify(r, body, s.Now(), func(ctx context.Context, keyID string) (string, error) {
 		var secret api.Secret
 		var err error
-		if key, secret, err = s.Keys.Find(ctx, keyID); errors.Is(err, store.ErrNotFound) {
+		if key, policy, secret, err = s.Keys.Find(ctx, keyID); errors.Is(err, store.ErrNotFound) {
 			return "", sigv4.ErrUnknownKey
 		}
 		return secret.Reveal(), err
@@ -109,10 +115,14 @@ func (s *server) authenticate(r *http.Request, body []byte) (context.Context, er
 	if err != nil {
 		return nil, err
 	}
+	if !key.Expires.IsZero() && !s.Now().Before(key.Expires) {
+		return nil, api.Errorf("ExpiredTokenException", "The security token included in the request is expired")
+	}
 	ctx = context.WithValue(ctx, identityKey{}, id)
 	return access.With(ctx, access.Principal{
 		Scope: store.Scope{Account: key.Account, Region: id.Region}, User: key.User, KeyID: key.ID,
 		Service: id.Service, From: from(r), Agent: r.UserAgent(), RequestID: awsjson.RequestID(ctx),
+		Secure: r.TLS != nil, Policy: policy,
 	}), nil
 }
 
@@ -166,6 +176,10 @@ func (s *server) query(w http.ResponseWriter, r *http.Request) {
 	if errors.As(err, &bad) {
 		code, status := bad.Query()
 		refuse(code, bad.Message, status)
+		return
+	}
+	if expired, ok := errors.AsType[*api.Error](err); ok {
+		refuse("ExpiredToken", expired.Message, http.StatusForbidden)
 		return
 	}
 	if err != nil {

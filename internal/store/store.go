@@ -113,6 +113,8 @@ type Tx interface {
 	// PutAccessKey stores a new key; ErrExists if the id is taken.
 	PutAccessKey(ctx context.Context, k AccessKey) error
 	DeleteAccessKey(ctx context.Context, id string) error
+	// SetPolicy replaces a key's policy; ErrNotFound if there is no such key.
+	SetPolicy(ctx context.Context, id, policy string) error
 
 	// CreateProject stores a new project; ErrExists if the name is taken.
 	CreateProject(ctx context.Context, s Scope, p *api.Project) error
@@ -191,6 +193,8 @@ type AccessKey struct {
 	User    string // becomes the initiator of builds
 	Sealed  []byte // the secret, sealed with the key id as its binding
 	Created time.Time
+	Policy  string    // what it may do, as JSON; "" is everything in its account
+	Expires time.Time // zero is never
 }
 
 // A ProjectPage asks for a page of project names after After.

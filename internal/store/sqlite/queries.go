@@ -139,15 +139,15 @@ func (q *queries) Accounts(ctx context.Context) ([]store.Account, error) {
 
 func (q *queries) AccessKey(ctx context.Context, id string) (k store.AccessKey, err error) {
 	k.ID = id
-	err = q.row(ctx, `select account, username, sealed, created from access_key where id = $1`, []any{id},
-		&k.Account, &k.User, &k.Sealed, (*ms)(&k.Created))
+	err = q.row(ctx, `select account, username, sealed, created, policy, expires from access_key where id = $1`, []any{id},
+		&k.Account, &k.User, &k.Sealed, (*ms)(&k.Created), &k.Policy, (*ms)(&k.Expires))
 	return k, err
 }
 
 func (q *queries) AccessKeys(ctx context.Context, account string) ([]store.AccessKey, error) {
 	return list(ctx, q, func(r *sql.Rows, k *store.AccessKey) error {
-		return r.Scan(&k.ID, &k.Account, &k.User, &k.Sealed, (*ms)(&k.Created))
-	}, `select id, account, username, sealed, created from access_key where account = $1 order by created, id`, account)
+		return r.Scan(&k.ID, &k.Account, &k.User, &k.Sealed, (*ms)(&k.Created), &k.Policy, (*ms)(&k.Expires))
+	}, `select id, account, username, sealed, created, policy, expires from access_key where account = $1 order by created, id`, account)
 }
 
 func (q *queries) Project(ctx context.Context, s store.Scope, name string) (*api.Project, error) {
@@ -354,8 +354,12 @@ func (t *tx) PutAccount(ctx context.Context, a store.Account) error {
 }
 
 func (t *tx) PutAccessKey(ctx context.Context, k store.AccessKey) error {
-	return t.exec(ctx, `insert into access_key (id, account, username, sealed, created) values ($1, $2, $3, $4, $5)`,
-		k.ID, k.Account, k.User, k.Sealed, millis(k.Created))
+	return t.exec(ctx, `insert into access_key (id, account, username, sealed, created, policy, expires) values ($1, $2, $3, $4, $5, $6, $7)`,
+		k.ID, k.Account, k.User, k.Sealed, millis(k.Created), k.Policy, millis(k.Expires))
+}
+
+func (t *tx) SetPolicy(ctx context.Context, id, policy string) error {
+	return t.must(ctx, store.ErrNotFound, `update access_key set policy = $1 where id = $2`, policy, id)
 }
 
 func (t *tx) DeleteAccessKey(ctx context.Context, id string) error {

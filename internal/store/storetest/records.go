@@ -28,7 +28,7 @@ func accounts(b *bench) {
 
 func accessKeys(b *bench) {
 	key := func(id, account string, created int) store.AccessKey {
-		return store.AccessKey{ID: id, Account: account, User: "ada", Sealed: []byte{0, 1, 0xff}, Created: at(created)}
+		return store.AccessKey{ID: id, Account: account, User: "ada", Sealed: []byte{0, 1, 0xff}, Created: at(created), Policy: "{}", Expires: at(99)}
 	}
 	late, early, foreign := key("AKIA1", home.Account, 2), key("AKIA2", home.Account, 1), key("AKIA3", elsewhere[1].Account, 0)
 	b.update(func(tx store.Tx) error {
@@ -40,6 +40,9 @@ func accessKeys(b *bench) {
 	v, err := b.s.AccessKey(b.ctx, "AKIA2")
 	b.is("AccessKey", err, nil)
 	b.same("AccessKey", v, early)
+	b.update(func(tx store.Tx) error { return tx.SetPolicy(b.ctx, "AKIA2", "p") })
+	early.Policy = "p"
+	b.is("SetPolicy of no key", b.s.Update(b.ctx, func(tx store.Tx) error { return tx.SetPolicy(b.ctx, "AKIA0", "p") }), store.ErrNotFound)
 	list, err := b.s.AccessKeys(b.ctx, home.Account)
 	b.is("AccessKeys", err, nil)
 	b.same("AccessKeys", list, []store.AccessKey{early, late})
