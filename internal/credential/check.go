@@ -150,7 +150,7 @@ func (c *Checker) Next(h store.Health) time.Time {
 func (c *Checker) Check(ctx context.Context, cred store.Credential) (store.Credential, error) {
 	token, err := c.token(ctx, cred)
 	var mendable *Problem
-	h := cred.Health
+	var h store.Health
 	switch {
 	case errors.As(err, &mendable):
 		h = store.Health{State: Unverified, Detail: err.Error()}
