@@ -3,7 +3,6 @@
 package corbel_test
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -79,7 +78,9 @@ type server struct {
 	url  string
 	args []string
 	cmd  *exec.Cmd
-	log  *lockedBuffer
+	// ended is closed when the program has ended and its log is complete.
+	ended <-chan struct{}
+	log   *lockedBuffer
 }
 
 type lockedBuffer struct {
@@ -129,47 +130,56 @@ var listening = regexp.MustCompile(`msg=listening url=(\S+)`)
 func (s *server) start() {
 	s.t.Helper()
 	s.cmd = exec.Command(corbel(s.t), append([]string{"serve", "-data", s.data, "-listen", "127.0.0.1:0"}, s.args...)...)
-	pipe, err := s.cmd.StderrPipe()
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	up := make(chan string, 1)
+	s.cmd.Stderr = &startLog{to: s.log, up: up}
+	// A process that the server left behind may hold its error output.
+	s.cmd.WaitDelay = 2 * time.Second
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	up := make(chan string, 1)
-	go func() { // ends with the program
-		lines := bufio.NewScanner(pipe)
-		for lines.Scan() {
-			fmt.Fprintln(s.log, lines.Text())
-			if m := listening.FindStringSubmatch(lines.Text()); m != nil {
-				up <- m[1]
-			}
-		}
-		close(up)
+	ended := make(chan struct{})
+	s.ended = ended
+	go func() {
+		_ = s.cmd.Wait()
+		close(ended)
 	}()
 	select {
-	case url, ok := <-up:
-		if !ok {
-			s.t.Fatalf("the server ended:\n%s", s.log)
-		}
-		s.url = url
+	case s.url = <-up:
+	case <-ended:
+		s.t.Fatalf("the server ended:\n%s", s.log)
 	case <-time.After(30 * time.Second):
 		s.t.Fatalf("the server does not listen:\n%s", s.log)
 	}
 }
 
+// A startLog passes a log on and says once where the server listens.
+type startLog struct {
+	to   *lockedBuffer
+	seen bytes.Buffer
+	up   chan<- string
+}
+
+func (l *startLog) Write(p []byte) (int, error) {
+	if l.up != nil {
+		l.seen.Write(p)
+		if m := listening.FindSubmatch(l.seen.Bytes()); m != nil && bytes.HasSuffix(p, []byte("\n")) {
+			l.up <- string(m[1])
+			l.up = nil
+		}
+	}
+	return l.to.Write(p)
+}
+
 // stop ends the server as an operator does.
 func (s *server) stop() {
-	if s.cmd.ProcessState == nil {
-		_ = s.cmd.Process.Signal(syscall.SIGTERM)
-		_ = s.cmd.Wait()
-	}
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	<-s.ended
 }
 
 // kill ends it without notice.
 func (s *server) kill() {
 	_ = s.cmd.Process.Kill()
-	_ = s.cmd.Wait()
+	<-s.ended
 }
 
 // env is the environment that "corbel env" sets up, without anything of AWS

@@ -141,8 +141,8 @@ func TestHostileBuildspecsAndCommands(t *testing.T) {
 		}
 	}
 	b := s.build(&api.StartBuildInput{ProjectName: new("app"), EnvironmentVariablesOverride: []api.EnvironmentVariable{{Name: new("X"), Value: new("y"), Type: api.EnvironmentVariableTypeSECRETS_MANAGER}}})
-	if phase, _, message := problem(b); phase != "DOWNLOAD_SOURCE" || !strings.Contains(message, "SECRETS_MANAGER") {
-		t.Errorf("a variable of a secret: %s %q", phase, message)
+	if phase, _, message := problem(b); phase != "DOWNLOAD_SOURCE" || !strings.Contains(message, "secret y: there is none in this account and region") {
+		t.Errorf("a variable of a secret that is not there: %s %q", phase, message)
 	}
 }
 

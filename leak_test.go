@@ -107,14 +107,14 @@ func TestLeak_Crash(t *testing.T) {
 	if err := s.cmd.Process.Signal(syscall.SIGABRT); err != nil {
 		t.Fatal(err)
 	}
-	_ = s.cmd.Wait()
+	<-s.ended
+	if !strings.Contains(s.log.String(), "SIGABRT") {
+		t.Error("the server did not crash as it should")
+	}
 	for _, n := range needles() {
 		if bytes.Contains([]byte(s.log.String()), n) {
 			t.Error("the trace has the planted token")
 		}
-	}
-	if !strings.Contains(s.log.String(), "SIGABRT") {
-		t.Error("the server did not crash as it should")
 	}
 	s.start() // so that it can be stopped
 	findPlanted(t, s.data, needles())
