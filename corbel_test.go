@@ -79,8 +79,9 @@ type server struct {
 	args []string
 	cmd  *exec.Cmd
 	// ended is closed when the program has ended and its log is complete.
-	ended <-chan struct{}
-	log   *lockedBuffer
+	ended   <-chan struct{}
+	log     *lockedBuffer
+	printed string // by "corbel env" since it was started
 }
 
 type lockedBuffer struct {
@@ -130,6 +131,7 @@ var listening = regexp.MustCompile(`msg=listening url=(\S+)`)
 func (s *server) start() {
 	s.t.Helper()
 	s.cmd = exec.Command(corbel(s.t), append([]string{"serve", "-data", s.data, "-listen", "127.0.0.1:0"}, s.args...)...)
+	s.printed = ""
 	up := make(chan string, 1)
 	s.cmd.Stderr = &startLog{to: s.log, up: up}
 	// A process that the server left behind may hold its error output.
@@ -186,6 +188,26 @@ func (s *server) kill() {
 // that the tester has.
 func (s *server) env() []string {
 	s.t.Helper()
+	if s.printed == "" {
+		s.printed = s.printEnv()
+	}
+	var env []string
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "AWS_") || strings.HasPrefix(v, "AWS_CA_BUNDLE") {
+			env = append(env, v)
+		}
+	}
+	for line := range strings.Lines(s.printed) {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "export "); ok {
+			env = append(env, strings.ReplaceAll(v, "'", ""))
+		}
+	}
+	return append(env, "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null", "AWS_EC2_METADATA_DISABLED=true", "AWS_PAGER=",
+		"PYTHONWARNINGS=ignore")
+}
+
+func (s *server) printEnv() string {
+	s.t.Helper()
 	out, err := exec.Command(corbel(s.t), "env", "-data", s.data).Output()
 	if err != nil {
 		var exit *exec.ExitError
@@ -194,19 +216,7 @@ func (s *server) env() []string {
 		}
 		s.t.Fatalf("corbel env: %v", err)
 	}
-	var env []string
-	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "AWS_") || strings.HasPrefix(v, "AWS_CA_BUNDLE") {
-			env = append(env, v)
-		}
-	}
-	for line := range strings.Lines(string(out)) {
-		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "export "); ok {
-			env = append(env, strings.ReplaceAll(v, "'", ""))
-		}
-	}
-	return append(env, "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null", "AWS_EC2_METADATA_DISABLED=true", "AWS_PAGER=",
-		"PYTHONWARNINGS=ignore")
+	return string(out)
 }
 
 // run runs a command against the server and returns what it printed.

@@ -63,7 +63,7 @@ func auditLog(ctx context.Context, args []string, out, errOut io.Writer) (err er
 		fmt.Fprint(out, auditUsage)
 		return nil
 	}
-	if err := fs.Parse(args[1:]); err != nil {
+	if err := parse(fs, args[1:]); err != nil {
 		return err
 	}
 	switch {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/corbel-build/corbel/internal/backup"
 	"github.com/corbel-build/corbel/internal/store/sqlite"
@@ -16,17 +17,17 @@ import (
 
 const backupUsage = `Usage:
     corbel backup  -out FILE [-data DIR]
-    corbel restore -in FILE  [-data DIR]
+    corbel restore -in FILE  [-data DIR] [-root-key FILE]
 
 backup writes the database, the logs of builds and the listed hosts into one
 file, as they are now, while the server runs. The root keys are not in it: no
 secret can be read with the file alone. Keep a copy of the ring (root.key)
 somewhere else; without it the restored secrets do not open.
 
-restore reads such a file into a directory that does not exist or is empty. Put
-the ring there (or name it with -root-key), and "corbel vault verify" proves
-that every secret opens; then start the server. Builds that ran when the backup
-was made end as FAULT.
+restore reads such a file into a directory that does not exist or is empty, and
+says which root keys it needs. With -root-key it proves that every secret opens
+with that ring. Start the server with the same flag, or put the ring there as
+root.key. Builds that ran when the backup was made end as FAULT.
 
 Exit status: 0 done, 1 failed, 2 wrong usage.
 `
@@ -39,7 +40,7 @@ func backUp(ctx context.Context, args []string, out, errOut io.Writer) (err erro
 	var data, file string
 	dataFlag(flags, &data)
 	flags.StringVar(&file, "out", "", "")
-	if err := flags.Parse(args); err != nil {
+	if err := parse(flags, args); err != nil {
 		return err
 	}
 	if file == "" || flags.NArg() > 0 {
@@ -54,26 +55,37 @@ func backUp(ctx context.Context, args []string, out, errOut io.Writer) (err erro
 		return fmt.Errorf("write backup: %w", err)
 	}
 	defer os.Remove(tmp.Name()) // if it was not renamed
-	m, err := backup.Write(ctx, data, tmp, func(ctx context.Context, to string) error { return sqlite.Copy(ctx, c.database(), to) })
+	m, err := backup.Write(ctx, data, tmp, func(ctx context.Context, to string) ([]uint32, error) {
+		if err := sqlite.Copy(ctx, c.database(), to); err != nil {
+			return nil, err
+		}
+		s, err := sqlite.Open(ctx, to)
+		if err != nil {
+			return nil, err
+		}
+		ids, err := neededKeys(ctx, s)
+		return ids, errors.Join(err, s.Close())
+	})
 	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return fmt.Errorf("write backup: %w", err)
 	}
 	if err := os.Rename(tmp.Name(), file); err != nil {
 		return fmt.Errorf("write backup: %w", err)
 	}
-	fmt.Fprintf(out, "%d files in %s. The root keys are not among them.\n", len(m.Files), file)
+	fmt.Fprintf(out, "%d files in %s. The root keys are not among them; it needs %s.\n", len(m.Files), file, keyList(m.RootKeys))
 	return nil
 }
 
 // restore is "corbel restore".
-func restore(_ context.Context, args []string, out, errOut io.Writer) (err error) {
+func restore(ctx context.Context, args []string, out, errOut io.Writer) (err error) {
 	flags := flag.NewFlagSet("restore", flag.ContinueOnError)
 	flags.SetOutput(errOut)
 	flags.Usage = func() { fmt.Fprint(errOut, backupUsage) }
-	var data, file string
+	var data, file, rootKey string
 	dataFlag(flags, &data)
 	flags.StringVar(&file, "in", "", "")
-	if err := flags.Parse(args); err != nil {
+	flags.StringVar(&rootKey, "root-key", "", "")
+	if err := parse(flags, args); err != nil {
 		return err
 	}
 	if file == "" || flags.NArg() > 0 {
@@ -96,6 +108,26 @@ func restore(_ context.Context, args []string, out, errOut io.Writer) (err error
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", file, err)
 	}
-	fmt.Fprintf(out, "%d files of %s are in %s. Put the ring of root keys there as root.key, then run: corbel vault verify -data %s\n", len(m.Files), m.Made.Local().Format("2006-01-02 15:04"), data, data)
-	return nil
+	fmt.Fprintf(out, "%d files of %s are in %s. They need %s.\n", len(m.Files), m.Made.Local().Format("2006-01-02 15:04"), data, keyList(m.RootKeys))
+	if rootKey == "" {
+		fmt.Fprintf(out, "Put the ring of root keys there as root.key, then run: corbel vault verify -data %s\n", data)
+		return nil
+	}
+	st, v, err := openSealed(ctx, config{data: data, rootKey: rootKey})
+	if err != nil {
+		return err
+	}
+	return errors.Join(verifyVault(ctx, st, v, out, errOut), st.Close())
+}
+
+// keyList names root keys.
+func keyList(ids []uint32) string {
+	var texts []string
+	for _, id := range ids {
+		texts = append(texts, fmt.Sprint(id))
+	}
+	if len(texts) == 1 {
+		return "root key " + texts[0]
+	}
+	return "root keys " + strings.Join(texts, ", ")
 }

@@ -97,7 +97,7 @@ func defaultData() string {
 // parse reads the arguments of "corbel serve", the environment and the file.
 func (c *config) parse(fs *flag.FlagSet, args []string, getenv func(string) string) error {
 	c.flags(fs)
-	if err := fs.Parse(args); err != nil {
+	if err := parse(fs, args); err != nil {
 		return err
 	}
 	if fs.NArg() > 0 {

@@ -68,7 +68,7 @@ func credentials(ctx context.Context, args []string, out, errOut io.Writer) erro
 	}
 	var operands []string
 	for len(args) > 0 { // flags may come after operands
-		if err := fs.Parse(args); err != nil {
+		if err := parse(fs, args); err != nil {
 			return err
 		}
 		if args = fs.Args(); len(args) > 0 {

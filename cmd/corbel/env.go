@@ -66,7 +66,7 @@ func env(ctx context.Context, args []string, out, errOut io.Writer) error {
 	fs.StringVar(&region, "region", "", "")
 	fs.StringVar(&keyID, "key", "", "")
 	fs.StringVar(&profile, "profile", "", "")
-	if err := fs.Parse(args); err != nil {
+	if err := parse(fs, args); err != nil {
 		return err
 	}
 	if fs.NArg() > 0 {

@@ -65,7 +65,7 @@ func hosts(_ context.Context, args []string, out, errOut io.Writer) error {
 	verb, args := args[0], args[1:]
 	var operands []string
 	for len(args) > 0 { // flags may come after operands
-		if err := flags.Parse(args); err != nil {
+		if err := parse(flags, args); err != nil {
 			return err
 		}
 		if args = flags.Args(); len(args) > 0 {

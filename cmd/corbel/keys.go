@@ -17,6 +17,7 @@ import (
 	"github.com/corbel-build/corbel/internal/store"
 	"github.com/corbel-build/corbel/internal/store/sqlite"
 	"github.com/corbel-build/corbel/internal/vault"
+	"github.com/corbel-build/corbel/internal/vault/kek"
 )
 
 const keysUsage = `Usage:
@@ -65,7 +66,7 @@ func keys(ctx context.Context, args []string, out, errOut io.Writer) error {
 	verb, args := args[0], args[1:]
 	var operands []string
 	for len(args) > 0 { // flags may come after operands
-		if err := fs.Parse(args); err != nil {
+		if err := parse(fs, args); err != nil {
 			return err
 		}
 		if args = fs.Args(); len(args) > 0 {
@@ -198,7 +199,7 @@ func openKeys(ctx context.Context, data, rootKey string) (*sqlite.Store, *access
 	if _, err := os.Stat(c.database()); errors.Is(err, os.ErrNotExist) {
 		return nil, nil, hinted{fmt.Errorf("%s is not a data directory of Corbel", c.data), "start \"corbel serve -data " + c.data + "\" first"}
 	}
-	v, err := vault.Open(c.rootKey)
+	v, err := vault.Open(c.rootKey, kek.Open)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open root keys: %w", err)
 	}

@@ -46,7 +46,7 @@ func tailLogs(ctx context.Context, args []string, out, errOut io.Writer) error {
 	fs.StringVar(&o.Profile, "profile", "", "")
 	var operands []string
 	for len(args) > 0 { // flags may come after the project
-		if err := fs.Parse(args); err != nil {
+		if err := parse(fs, args); err != nil {
 			return err
 		}
 		if args = fs.Args(); len(args) > 0 {

@@ -21,7 +21,7 @@ Usage:
     corbel env [-profile NAME]             print what points the AWS CLI at it
     corbel keys create|list|delete         manage access keys
     corbel hosts list|add|remove           manage where tokens may be sent
-    corbel vault status|verify|rotate      manage the root keys
+    corbel vault status|verify|rotate|wrap manage the root keys
     corbel backup -out FILE                copy everything but the root keys
     corbel restore -in FILE                read such a copy
     corbel audit list|verify|export        read who did what
@@ -72,6 +72,16 @@ var commands = []command{
 type usageError struct{ text string }
 
 func (e usageError) Error() string { return e.text }
+
+// parse reads the flags of a command. The flag package prints what is wrong and
+// the usage.
+func parse(flags *flag.FlagSet, args []string) error {
+	err := flags.Parse(args)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		return usageError{err.Error()}
+	}
+	return err
+}
 
 // A hinted error has a next step for the user.
 type hinted struct {

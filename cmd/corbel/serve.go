@@ -40,6 +40,7 @@ import (
 	"github.com/corbel-build/corbel/internal/store"
 	"github.com/corbel-build/corbel/internal/store/sqlite"
 	"github.com/corbel-build/corbel/internal/vault"
+	"github.com/corbel-build/corbel/internal/vault/kek"
 )
 
 const serveUsage = `Usage:
@@ -192,7 +193,8 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 	}
 	// The API answers while the sandbox is still being tried.
 	room("builds", func(ctx context.Context) error {
-		return runBuilds(ctx, c, st, logs, resolver, secrets, transport, log)
+		hidden := append([]string{c.data, c.rootKey}, kek.Files(v.Wrap())...)
+		return runBuilds(ctx, c, hidden, st, logs, resolver, secrets, transport, log)
 	})
 	if err := announce(c, at, log); err != nil {
 		cancel(err)
@@ -225,7 +227,7 @@ func serveMetrics(ctx context.Context, at string, st store.Store, log *slog.Logg
 
 // runBuilds runs builds, if the kernel lets us isolate them. If not, the rest
 // of the server works and builds wait.
-func runBuilds(ctx context.Context, c *config, st store.Store, logs *buildlog.Logs, resolver *credential.Resolver, secrets *secret.Reader, transport http.RoundTripper, log *slog.Logger) error {
+func runBuilds(ctx context.Context, c *config, hidden []string, st store.Store, logs *buildlog.Logs, resolver *credential.Resolver, secrets *secret.Reader, transport http.RoundTripper, log *slog.Logger) error {
 	if c.builds == 0 {
 		log.Info("builds are queued and not run, as configured")
 		<-ctx.Done()
@@ -240,7 +242,7 @@ func runBuilds(ctx context.Context, c *config, st store.Store, logs *buildlog.Lo
 		memory = int64(m.Totalram) * int64(m.Unit) / 4 * 3
 	}
 	sb, err := sandbox.New(ctx, sandbox.Config{
-		ReadOnly: c.readOnly, Hidden: []string{c.data, c.rootKey}, Network: c.network,
+		ReadOnly: c.readOnly, Hidden: hidden, Network: c.network,
 		Limits: executor.Limits{MemoryBytes: memory, Processes: c.processes},
 	})
 	if ctx.Err() != nil {
@@ -312,19 +314,21 @@ func openVault(ctx context.Context, c *config, st store.Store) (*vault.Vault, er
 	check, err := st.Check(ctx, "root-key")
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		v, err := vault.OpenOrCreate(c.rootKey)
+		v, err := vault.OpenOrCreate(c.rootKey, kek.Open)
 		if err != nil {
 			return nil, fmt.Errorf("open root keys: %w", err)
 		}
-		value, err := v.CheckValue()
-		if err != nil {
-			return nil, err
-		}
-		return v, st.Update(ctx, func(tx store.Tx) error { return tx.PutCheck(ctx, "root-key", value) })
+		return v, st.Update(ctx, func(tx store.Tx) error {
+			value, err := v.CheckValue()
+			if err != nil {
+				return err
+			}
+			return tx.PutCheck(ctx, "root-key", value)
+		})
 	case err != nil:
 		return nil, fmt.Errorf("read the check value of the root keys: %w", err)
 	}
-	v, err := vault.Open(c.rootKey)
+	v, err := vault.Open(c.rootKey, kek.Open)
 	if err != nil {
 		return nil, fmt.Errorf("open root keys: %w", err)
 	}

@@ -2,7 +2,8 @@
 //
 // A backup is a gzipped tar archive: the database as it was at one moment, the
 // logs of builds, the listed hosts, and at its end manifest.json with the
-// SHA-256 of each file. Everything acknowledged before Write was called is in
+// SHA-256 of each file and the numbers of the root keys that are needed.
+// Everything acknowledged before Write was called is in
 // it. The ring of root keys never is, so nothing sealed can be read with the
 // backup alone. Caches and working directories are left out.
 package backup
@@ -39,14 +40,16 @@ var kept = []string{"logs", "hosts"}
 
 // A Manifest says what is in a backup.
 type Manifest struct {
-	Version int               `json:"version"`
-	Made    time.Time         `json:"made"`
-	Files   map[string]string `json:"files"` // SHA-256 by name
+	Version  int               `json:"version"`
+	Made     time.Time         `json:"made"`
+	RootKeys []uint32          `json:"rootKeys"` // that seal what is in it
+	Files    map[string]string `json:"files"`    // SHA-256 by name
 }
 
 // Write writes a backup of the data directory to w. snapshot makes a copy of
-// the database as it is at one moment, in a new file. The server may run.
-func Write(ctx context.Context, data string, w io.Writer, snapshot func(ctx context.Context, file string) error) (m Manifest, err error) {
+// the database as it is at one moment, in a new file, and tells which root keys
+// it needs. The server may run.
+func Write(ctx context.Context, data string, w io.Writer, snapshot func(ctx context.Context, file string) ([]uint32, error)) (m Manifest, err error) {
 	m = Manifest{Version: version, Made: time.Now().UTC(), Files: map[string]string{}}
 	tmp, err := os.MkdirTemp(data, ".backup-*")
 	if err != nil {
@@ -54,7 +57,7 @@ func Write(ctx context.Context, data string, w io.Writer, snapshot func(ctx cont
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 	copied := filepath.Join(tmp, database)
-	if err := snapshot(ctx, copied); err != nil {
+	if m.RootKeys, err = snapshot(ctx, copied); err != nil {
 		return m, fmt.Errorf("copy the database: %w", err)
 	}
 	zip := gzip.NewWriter(w)
@@ -116,14 +119,20 @@ func add(archive *tar.Writer, m *Manifest, name, file string) error {
 var ErrNotABackup = errors.New("it is not a backup, or it is damaged")
 
 // Read reads a backup into an empty directory. If it fails, the directory is
-// not to be used.
-func Read(r io.Reader, dir string) (Manifest, error) {
-	var m Manifest
+// empty again.
+func Read(r io.Reader, dir string) (m Manifest, err error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return m, err
 	}
 	defer root.Close()
+	defer func() {
+		if err != nil {
+			for _, part := range append([]string{database}, kept...) {
+				err = errors.Join(err, root.RemoveAll(part))
+			}
+		}
+	}()
 	zip, err := gzip.NewReader(r)
 	if err != nil {
 		return m, fmt.Errorf("%w: %w", ErrNotABackup, err)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -29,14 +30,16 @@ func TestBackup(t *testing.T) {
 	data := t.TempDir()
 	put(t, data, map[string]string{"corbel.db": "live", "root.key": "THE ROOT KEY", "hosts": "h\n", "logs/ab/x.log": "log", "sources/y": "cache", "builds/z/f": "work", "server.json": "{}"})
 	var b bytes.Buffer
-	m, err := Write(context.Background(), data, &b, func(_ context.Context, to string) error { return os.WriteFile(to, []byte("snapshot"), 0o600) })
+	m, err := Write(context.Background(), data, &b, func(_ context.Context, to string) ([]uint32, error) {
+		return []uint32{2, 7}, os.WriteFile(to, []byte("snapshot"), 0o600)
+	})
 	if err != nil || len(m.Files) != 3 {
 		t.Fatalf("Write: %v, %v", m, err)
 	}
 	whole := b.Bytes()
 	dir := t.TempDir()
-	if _, err := Read(bytes.NewReader(whole), dir); err != nil {
-		t.Fatal(err)
+	if m, err := Read(bytes.NewReader(whole), dir); err != nil || !slices.Equal(m.RootKeys, []uint32{2, 7}) {
+		t.Fatalf("Read: %v, %v", m, err)
 	}
 	for name, want := range map[string]string{"corbel.db": "snapshot", "hosts": "h\n", "logs/ab/x.log": "log"} {
 		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != want {
@@ -49,8 +52,12 @@ func TestBackup(t *testing.T) {
 		}
 	}
 	for n := range len(whole) { // cut anywhere
-		if _, err := Read(bytes.NewReader(whole[:n]), t.TempDir()); err == nil {
+		dir := t.TempDir()
+		if _, err := Read(bytes.NewReader(whole[:n]), dir); err == nil {
 			t.Errorf("the first %d of %d bytes were accepted", n, len(whole))
+		}
+		if list, err := os.ReadDir(dir); err != nil || len(list) > 0 {
+			t.Errorf("the first %d of %d bytes left %v, %v", n, len(whole), list, err)
 		}
 	}
 }

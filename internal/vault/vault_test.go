@@ -48,7 +48,7 @@ func seal(t testing.TB, v *Vault, binding, text string) []byte {
 // writeRing writes a ring of keys and returns its path.
 func writeRing(t testing.TB, keys ...key) string {
 	t.Helper()
-	data, err := json.Marshal(ring{keys})
+	data, err := json.Marshal(ring{Keys: keys})
 	if err != nil {
 		t.Fatal(err)
 	}

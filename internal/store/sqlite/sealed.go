@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -84,4 +85,36 @@ func (t *tx) Reseal(ctx context.Context, v store.SealedValue, sealed []byte) err
 		where = append(where, fmt.Sprintf("%s = $%d", at.key[i], len(args)))
 	}
 	return t.must(ctx, store.ErrNotFound, "update "+at.table+" set "+at.column+" = $1 where "+at.column+" = $2 and "+strings.Join(where, " and "), args...)
+}
+
+// Wipe leaves nothing in the database's files of sealed values that were
+// replaced or deleted before it was called. It builds their tables anew, since
+// a page keeps traces of what was moved to another one; pages that are given
+// up are cleared. Then it moves the log of writes into the database and cuts it
+// to nothing. Other processes go on; it waits for them, seconds at most, and
+// fails if one reads or writes all that time.
+func (s *Store) Wipe(ctx context.Context) error {
+	for _, v := range vessels {
+		err := s.Update(ctx, func(w store.Tx) error {
+			for _, text := range []string{"create temp table anew as select * from main.X", "delete from main.X", "insert into main.X select * from temp.anew", "drop table temp.anew"} {
+				if err := w.(*tx).exec(ctx, strings.ReplaceAll(text, "main.X", "main."+v.table)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("build table %s anew: %w", v.table, err)
+		}
+	}
+	var busy, pages, moved int
+	for range maxAttempts { // each waits as long as busy_timeout
+		if err := s.r.QueryRowContext(ctx, "pragma wal_checkpoint(truncate)").Scan(&busy, &pages, &moved); err != nil {
+			return fmt.Errorf("clear the log of the database: %w", err)
+		}
+		if busy == 0 {
+			return nil
+		}
+	}
+	return errors.New("clear the log of the database: it is in use all the time")
 }
