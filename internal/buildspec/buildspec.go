@@ -36,7 +36,10 @@ type Spec struct {
 	Shell             string // sh or bash
 	Variables         []Variable
 	ExportedVariables []string
-	Phases            []Phase // those that the text has, in the order in which they run
+	// GitCredentialHelper lets git in the commands read what the credentials
+	// of the sources may read.
+	GitCredentialHelper bool
+	Phases              []Phase // those that the text has, in the order in which they run
 }
 
 // A Variable is one of env.variables. Its value is the text as it is written;
@@ -520,7 +523,16 @@ func (r *reader) env(p pair, s *Spec) {
 				}
 			}
 		case "git-credential-helper":
-			r.warn(e.key, "env.git-credential-helper has no effect yet")
+			text, ok := r.scalar(e.value, "env.git-credential-helper")
+			switch text {
+			case "yes", "true":
+				s.GitCredentialHelper = true
+			case "no", "false":
+			default:
+				if ok {
+					r.bad(e.value, "env.git-credential-helper is %s. Expecting: yes,no", text)
+				}
+			}
 		default:
 			r.unknown(e, "env", "shell", "variables", "exported-variables", "parameter-store", "secrets-manager", "git-credential-helper")
 		}

@@ -348,7 +348,7 @@ func TestToken_AfterDelete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	authorize := a.Authorize()
+	authorize := a.Authorize(ForSource)
 	if _, err := authorize(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -198,10 +198,11 @@ func (a *Access) Upstream(url string) (upstream string, authorized bool, err err
 
 // The purposes of a use.
 const (
-	ForSource = "DOWNLOAD_SOURCE"
-	ForStatus = "COMMIT_STATUS"
-	ForCheck  = "CHECK"
-	ForMask   = "MASK" // to hide the token in a log; it goes nowhere
+	ForSource   = "DOWNLOAD_SOURCE"
+	ForCommands = "BUILD_COMMANDS" // git in the commands of a build, through a gate
+	ForStatus   = "COMMIT_STATUS"
+	ForCheck    = "CHECK"
+	ForMask     = "MASK" // to hide the token in a log; it goes nowhere
 )
 
 // Token opens the credential for the purpose. What is deleted or replaced
@@ -307,14 +308,14 @@ func (a *Access) basic(t forge.Token) string {
 	return base64.StdEncoding.EncodeToString([]byte(p.GitUser(t) + ":" + t.Value.Reveal()))
 }
 
-// Authorize returns what makes the Authorization header of a git request, or
-// nil for anonymous access.
-func (a *Access) Authorize() func(context.Context) (string, error) {
+// Authorize returns what makes the Authorization header of a git request for
+// the purpose, or nil for anonymous access.
+func (a *Access) Authorize(purpose string) func(context.Context) (string, error) {
 	if a.ARN == "" {
 		return nil
 	}
 	return func(ctx context.Context) (string, error) {
-		t, err := a.Token(ctx, ForSource)
+		t, err := a.Token(ctx, purpose)
 		if err != nil {
 			return "", err
 		}

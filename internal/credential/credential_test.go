@@ -79,7 +79,7 @@ func TestResolve_TokenOnlyForItsHosts(t *testing.T) {
 			continue
 		}
 		got := ""
-		if authorize := a.Authorize(); authorize != nil {
+		if authorize := a.Authorize(ForSource); authorize != nil {
 			header, err := authorize(context.Background())
 			if err != nil {
 				t.Fatal(err)

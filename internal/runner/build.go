@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,10 +64,12 @@ type build struct {
 	env      executor.Environment
 	vars     *variables
 	spec     *buildspec.Spec
-	early    chan fetched // the primary source, asked for while the environment starts
-	released []func()     // source trees in use
-	ran      bool         // a command has run
-	ok       bool         // no phase has failed
+	early    chan fetched         // the primary source, asked for while the environment starts
+	released []func()             // source trees in use
+	access   []*credential.Access // of the sources, the primary one first
+	gate     *source.Gate         // for git in the commands, nil if they have none
+	ran      bool                 // a command has run
+	ok       bool                 // no phase has failed
 }
 
 // begin makes a claimed build one that runs here, and returns what takes it to
@@ -245,6 +249,7 @@ func (b *build) complete(ctx context.Context) error {
 			status = p.PhaseStatus
 		}
 	}
+	b.closeGate()
 	now := b.r.Now()
 	phase.Enter(b.Doc, api.BuildPhaseTypeFINALIZING, now)
 	phase.Leave(b.Doc, api.StatusTypeSUCCEEDED, "", "", now)
@@ -260,6 +265,49 @@ func (b *build) complete(ctx context.Context) error {
 	return err
 }
 
+// openGate lets git in the commands read what the credentials of the sources
+// may read. Source: build specification reference, env/git-credential-helper.
+func (b *build) openGate() error {
+	if !b.spec.GitCredentialHelper {
+		return nil
+	}
+	var passes []source.Pass
+	for _, a := range b.access {
+		u, err := url.Parse(a.Repository.URL)
+		if err != nil {
+			return fmt.Errorf("open a gate for git: %w", err)
+		}
+		base := u.Scheme + "://" + u.Host
+		if a.ARN != "" && !slices.ContainsFunc(passes, func(p source.Pass) bool { return p.Base == base }) {
+			passes = append(passes, source.Pass{Base: base, Upstream: a.Upstream, Authorize: a.Authorize(credential.ForCommands)})
+		}
+	}
+	if len(passes) == 0 {
+		b.log.agent("Warning: env.git-credential-helper has no effect, since no source of the build has a credential")
+		return nil
+	}
+	gate, err := b.r.Sources.OpenGate(b.ctx, passes)
+	if err != nil {
+		return fmt.Errorf("open a gate for git: %w", err)
+	}
+	b.gate = gate
+	b.log.hide(api.Secret(gate.Capability()))
+	for _, p := range passes {
+		b.log.agent("Git in commands may read from %s with the credential of the source", p.Base)
+	}
+	return b.env.Put(b.ctx, gitConfig, gate.Config())
+}
+
+// gitConfig is the configuration of git in a build that has a gate.
+const gitConfig = "/codebuild/readonly/gitconfig"
+
+func (b *build) closeGate() {
+	if b.gate != nil {
+		b.gate.Close()
+		b.gate = nil
+	}
+}
+
 func (b *build) closeLog() {
 	if b.log == nil {
 		return
@@ -273,6 +321,7 @@ func (b *build) closeLog() {
 // cleanup removes everything that the build had on this machine.
 func (b *build) cleanup() {
 	b.dropEarly()
+	b.closeGate()
 	b.closeLog()
 	b.remove()
 	for _, release := range b.released {
@@ -359,6 +408,9 @@ func (b *build) download() error {
 	if err := b.vars.resolve(b.ctx); err != nil {
 		return err
 	}
+	if err := b.openGate(); err != nil {
+		return err
+	}
 	b.log.agent("Moving to directory %s", b.vars.srcDir(""))
 	b.log.agent("Phases found in YAML: %d", len(spec.Phases))
 	for _, p := range spec.Phases {
@@ -369,8 +421,9 @@ func (b *build) download() error {
 
 // fetched is what became of a source.
 type fetched struct {
-	tree *source.Tree // nil for a source that has nothing to fetch
-	err  error
+	tree   *source.Tree // nil for a source that has nothing to fetch
+	access *credential.Access
+	err    error
 }
 
 // fetchEarly begins to get the primary source, which needs no environment.
@@ -378,8 +431,7 @@ func (b *build) fetchEarly() {
 	early := make(chan fetched, 1)
 	b.early = early
 	go func() { // ends with the build's time at the latest
-		tree, err := b.get(b.Doc.Source, value(b.Doc.SourceVersion), "primary source")
-		early <- fetched{tree, err}
+		early <- b.get(b.Doc.Source, value(b.Doc.SourceVersion), "primary source")
 	}()
 }
 
@@ -402,31 +454,32 @@ func (b *build) fetch(src *api.ProjectSource, version, name, id string) (*source
 	if early := b.early; early != nil && id == "" {
 		got, b.early = <-early, nil
 	} else {
-		got.tree, got.err = b.get(src, version, name)
+		got = b.get(src, version, name)
 	}
 	if got.err != nil || got.tree == nil {
 		return nil, got.err
 	}
 	b.released = append(b.released, got.tree.Release)
+	b.access = append(b.access, got.access)
 	return got.tree, b.env.Place(b.ctx, executor.Tree{Dir: got.tree.Dir, Target: b.vars.srcDir(id)})
 }
 
 // get gets one source.
-func (b *build) get(src *api.ProjectSource, version, name string) (*source.Tree, error) {
+func (b *build) get(src *api.ProjectSource, version, name string) fetched {
 	switch src.Type {
 	case api.SourceTypeNO_SOURCE:
-		return nil, nil
+		return fetched{}
 	case api.SourceTypeS3, api.SourceTypeCODECOMMIT, api.SourceTypeCODEPIPELINE:
-		return nil, failed(codeClient, "Corbel cannot fetch a source of type %s yet (%s). Use a git repository or NO_SOURCE", src.Type, name)
+		return fetched{err: failed(codeClient, "Corbel cannot fetch a source of type %s yet (%s). Use a git repository or NO_SOURCE", src.Type, name)}
 	}
 	access, err := b.r.Credentials.Resolve(b.ctx, b.Scope, src, b.Doc.Source)
 	if err != nil {
-		return nil, mendable(err, name)
+		return fetched{err: mendable(err, name)}
 	}
 	access.Build = *b.Doc.Id
 	needles, err := access.Needles(b.ctx)
 	if err != nil {
-		return nil, mendable(err, name)
+		return fetched{err: mendable(err, name)}
 	}
 	for _, needle := range needles {
 		b.log.hide(needle)
@@ -435,7 +488,7 @@ func (b *build) get(src *api.ProjectSource, version, name string) (*source.Tree,
 		Key:        access.Key(),
 		URL:        access.Repository.URL,
 		Upstream:   access.Upstream,
-		Authorize:  access.Authorize(),
+		Authorize:  access.Authorize(credential.ForSource),
 		Version:    version,
 		Depth:      value(src.GitCloneDepth),
 		Submodules: src.GitSubmodulesConfig != nil && value(src.GitSubmodulesConfig.FetchSubmodules),
@@ -446,9 +499,9 @@ func (b *build) get(src *api.ProjectSource, version, name string) (*source.Tree,
 		if known.Refused {
 			access.Refused(b.ctx)
 		}
-		return nil, failed(codeClient, "%s", known.Message)
+		return fetched{err: failed(codeClient, "%s", known.Message)}
 	}
-	return tree, mendable(err, name)
+	return fetched{tree, access, mendable(err, name)}
 }
 
 // mendable makes an error that the user can mend the failure of the source

@@ -194,6 +194,9 @@ func (v *variables) command(user string, succeeding bool) []string {
 	if v.resolved != "" {
 		out = append(out, "CODEBUILD_RESOLVED_SOURCE_VERSION="+v.resolved)
 	}
+	if v.b.gate != nil {
+		out = append(out, "GIT_CONFIG_SYSTEM="+gitConfig)
+	}
 	predefined := v.predefined()
 	for _, e := range v.late {
 		name, _, _ := strings.Cut(e, "=")

@@ -62,7 +62,7 @@ func TestImportSourceCredentials_SecondImportReplacesToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if header, err := a.Authorize()(context.Background()); err != nil || header != "Basic "+base64.StdEncoding.EncodeToString([]byte("bob:ATBBother0123456789")) {
+	if header, err := a.Authorize(credential.ForSource)(context.Background()); err != nil || header != "Basic "+base64.StdEncoding.EncodeToString([]byte("bob:ATBBother0123456789")) {
 		t.Errorf("Authorize() = %q, %v", header, err)
 	}
 }

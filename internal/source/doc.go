@@ -20,6 +20,10 @@
 // where only the same user can read it, and in no argument list. After the fetch
 // it opens nothing.
 //
+// A Gate is such a proxy for the commands of a build. It lives as long as the
+// build and serves, for reading, what the credentials of its sources may read on
+// their own hosts, with files of Git LFS.
+//
 // # What a fetch costs
 //
 // Which commit a version means is asked of the host with one ls-refs command of

@@ -217,7 +217,7 @@ func (f *Fetcher) fetch(ctx context.Context, m *mirror, r *remote, objects []str
 }
 
 func (f *Fetcher) fetchOnce(ctx context.Context, m *mirror, r *remote, objects []string, depth int) error {
-	p, err := newProxy(ctx, r, f.config.MaxBytes)
+	p, err := newProxy(ctx, f.config.MaxBytes, forFetch(r))
 	if err != nil {
 		return err
 	}
@@ -228,9 +228,9 @@ func (f *Fetcher) fetchOnce(ctx context.Context, m *mirror, r *remote, objects [
 	}
 	_, err = f.run(ctx, command{
 		dir: m.dir, bare: true,
-		config: [][2]string{{"http." + p.url + ".extraHeader", capabilityHeader + ": " + p.capability}},
+		config: [][2]string{{"http." + p.address + proxyPath + ".extraHeader", capabilityHeader + ": " + p.capability}},
 		stdin:  strings.NewReader(strings.Join(objects, "\n") + "\n"),
-		args:   append(args, "--end-of-options", p.url),
+		args:   append(args, "--end-of-options", p.address+proxyPath),
 	})
 	if err == nil || ctx.Err() != nil {
 		return err

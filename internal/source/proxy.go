@@ -20,16 +20,15 @@ import (
 // user of a machine can read.
 const capabilityHeader = "Corbel-Capability"
 
-// proxyPath is the repository's address at every proxy.
+// proxyPath is the repository's address at the proxy of a fetch.
 const proxyPath = "/source"
 
-// A proxy lets git read one repository, for the time of one fetch. It is where
-// the Authorization header is added.
+// A proxy lets git read repositories for a time: one for a fetch, those of a
+// gate for a build. It is where the Authorization header is added.
 type proxy struct {
-	url        string // what git is told to fetch
+	address    string // http://HOST:PORT
 	capability string
 
-	remote *remote
 	server *http.Server
 	ctx    context.Context // ends with the proxy, and all its requests with it
 	cancel context.CancelFunc
@@ -40,22 +39,27 @@ type proxy struct {
 	err error // the first failure on the side of the host
 }
 
-// newProxy listens on a free port of the loopback interface. The caller closes
-// the proxy.
-func newProxy(ctx context.Context, r *remote, maxBytes int64) (*proxy, error) {
+// newProxy listens on a free port of the loopback interface and has answer
+// answer whoever knows the capability. The caller closes the proxy.
+func newProxy(ctx context.Context, maxBytes int64, answer func(*proxy, http.ResponseWriter, *http.Request)) (*proxy, error) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("listen for git: %w", err)
 	}
 	p := &proxy{
-		url:        "http://" + l.Addr().String() + proxyPath,
+		address:    "http://" + l.Addr().String(),
 		capability: rand.Text() + rand.Text(), // 260 bits
-		remote:     r,
 	}
 	p.left.Store(maxBytes)
 	p.ctx, p.cancel = context.WithCancel(ctx)
 	p.server = &http.Server{
-		Handler:           p,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if subtle.ConstantTimeCompare([]byte(req.Header.Get(capabilityHeader)), []byte(p.capability)) != 1 {
+				http.Error(w, "forbidden", http.StatusForbidden)
+				return
+			}
+			answer(p, w, req)
+		}),
 		ReadHeaderTimeout: 5 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 		BaseContext:       func(net.Listener) context.Context { return p.ctx },
@@ -94,22 +98,34 @@ var (
 	responseHeaders = []string{"Content-Type", "Cache-Control", "Expires", "Pragma"}
 )
 
-// ServeHTTP answers the two requests of a fetch and refuses all others.
-func (p *proxy) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	if subtle.ConstantTimeCompare([]byte(req.Header.Get(capabilityHeader)), []byte(p.capability)) != 1 {
+// forFetch answers the two requests of a fetch of r and refuses all others.
+func forFetch(r *remote) func(*proxy, http.ResponseWriter, *http.Request) {
+	return func(p *proxy, w http.ResponseWriter, req *http.Request) {
+		if path, ok := readOf(req, proxyPath); ok {
+			p.forward(w, req, r, path)
+			return
+		}
 		http.Error(w, "forbidden", http.StatusForbidden)
-		return
 	}
-	var path string
-	var body io.Reader
+}
+
+// readOf tells which of the two requests of a fetch is made of the repository at
+// a path of the proxy.
+func readOf(req *http.Request, repository string) (path string, ok bool) {
 	switch {
-	case req.Method == http.MethodGet && req.URL.Path == proxyPath+infoRefs && req.URL.RawQuery == service:
-		path = infoRefs
-	case req.Method == http.MethodPost && req.URL.Path == proxyPath+uploadPack && req.URL.RawQuery == "":
-		path, body = uploadPack, req.Body
-	default:
-		http.Error(w, "forbidden", http.StatusForbidden)
-		return
+	case req.Method == http.MethodGet && req.URL.Path == repository+infoRefs && req.URL.RawQuery == service:
+		return infoRefs, true
+	case req.Method == http.MethodPost && req.URL.Path == repository+uploadPack && req.URL.RawQuery == "":
+		return uploadPack, true
+	}
+	return "", false
+}
+
+// forward makes one of the requests of a fetch at the host.
+func (p *proxy) forward(w http.ResponseWriter, req *http.Request, r *remote, path string) {
+	var body io.Reader
+	if req.Method == http.MethodPost {
+		body = req.Body
 	}
 	header := http.Header{}
 	for _, name := range requestHeaders {
@@ -117,7 +133,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			header[name] = v
 		}
 	}
-	resp, err := p.remote.send(req.Context(), req.Method, path, header, body, req.ContentLength)
+	resp, err := r.send(req.Context(), req.Method, path, header, body, req.ContentLength)
 	if req.Context().Err() != nil {
 		return // git has gone; it says why
 	}
@@ -137,14 +153,14 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			w.Header()[name] = v
 		}
 	}
-	if err := p.copy(w, resp.Body); err != nil && req.Context().Err() == nil {
+	if err := p.copy(w, resp.Body, r.base.Load().Host); err != nil && req.Context().Err() == nil {
 		p.fail(err)
 		panic(http.ErrAbortHandler) // so that git does not take the rest for the end
 	}
 }
 
 // copy streams a body to git. Its error is one of the host's side.
-func (p *proxy) copy(w http.ResponseWriter, body io.Reader) error {
+func (p *proxy) copy(w http.ResponseWriter, body io.Reader, host string) error {
 	flusher := http.NewResponseController(w)
 	buf := make([]byte, 64<<10)
 	for {
@@ -163,7 +179,7 @@ func (p *proxy) copy(w http.ResponseWriter, body io.Reader) error {
 		if errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
-			return networkError{p.remote.base.Load().Host, reason(err)}
+			return networkError{host, reason(err)}
 		}
 	}
 }

@@ -376,12 +376,11 @@ func TestProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.base.Store(base)
-	p, err := newProxy(t.Context(), r, 1<<20)
+	p, err := newProxy(t.Context(), 1<<20, forFetch(r))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.close()
-	origin := strings.TrimSuffix(p.url, proxyPath)
 	for _, c := range []struct {
 		name, method, path, capability string
 		want                           int
@@ -401,7 +400,7 @@ func TestProxy(t *testing.T) {
 		{"LFS", "POST", "/source/info/lfs/objects/batch", p.capability, 403},
 	} {
 		rec.requests = nil
-		req, err := http.NewRequestWithContext(t.Context(), c.method, origin+c.path, bytes.NewReader([]byte("0000")))
+		req, err := http.NewRequestWithContext(t.Context(), c.method, p.address+c.path, bytes.NewReader([]byte("0000")))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -438,7 +437,7 @@ func TestProxy(t *testing.T) {
 		}
 	}
 	p.close()
-	if resp, err := http.Get(p.url); err == nil {
+	if resp, err := http.Get(p.address); err == nil {
 		resp.Body.Close()
 		t.Error("the proxy lives on after close")
 	}
