@@ -3,10 +3,15 @@ package corbel_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -118,4 +123,104 @@ func TestLeak_Crash(t *testing.T) {
 	}
 	s.start() // so that it can be stopped
 	findPlanted(t, s.data, needles())
+}
+
+// After a thousand builds, with credentials that come and go, backups, the
+// audit log, metrics, logs and every file are without the token.
+func TestLeak_ThousandBuilds(t *testing.T) {
+	t.Parallel()
+	needs(t, "git")
+	host, _ := newHost(t, map[string]string{"x": "y"})
+	s := serve(t, "-host", "github.com="+host.URL, "-metrics", "127.0.0.1:0", "-builds", "4")
+	s.load(planted)
+	s.projectOf("app", &api.ProjectSource{Type: api.SourceTypeGITHUB, Location: new("https://github.com/octo/app.git"), ReportBuildStatus: new(true)})
+	c := s.client()
+	spec := func(command string) *string {
+		return new("version: 0.2\nenv: {git-credential-helper: yes}\nphases: {build: {commands: [" + strconv.Quote(command) + "]}}\n")
+	}
+	kinds := []*api.StartBuildInput{
+		{BuildspecOverride: spec("true")},
+		{BuildspecOverride: spec("env; cat $GIT_CONFIG_SYSTEM .git/config; git remote show origin; cat /proc/*/cmdline /proc/*/environ; true")},
+		{BuildspecOverride: spec("git ls-remote https://github.com/octo/other.git")},
+		{BuildspecOverride: spec("true"), SourceVersion: new("no-such-branch")},
+		{BuildspecOverride: spec("true"), SourceLocationOverride: new("https://github.com/octo/none.git")},
+	}
+	const builds = 1000
+	ids := make([]string, builds)
+	for i := range ids {
+		in := *kinds[0]
+		if i%5 == 0 {
+			in = *kinds[i/5%len(kinds)]
+		}
+		in.ProjectName = new("app")
+		out, err := c.StartBuild(context.Background(), &in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[i] = *out.Build.Id
+		if i%250 == 100 { // builds meet a credential that is gone, and one that is new
+			list, err := c.ListSourceCredentials(context.Background(), &api.ListSourceCredentialsInput{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.DeleteSourceCredentials(context.Background(), &api.DeleteSourceCredentialsInput{Arn: list.SourceCredentialsInfos[0].Arn}); err != nil {
+				t.Fatal(err)
+			}
+			s.load(planted)
+		}
+		if i%500 == 300 {
+			s.must(corbel(t), "vault", "rotate", "-data", s.data)
+		}
+	}
+	ends := map[api.StatusType]int{}
+	for page := range slices.Chunk(ids, 100) {
+		var last []api.Build
+		s.until("the builds have ended", func() bool {
+			out, err := c.BatchGetBuilds(context.Background(), &api.BatchGetBuildsInput{Ids: page})
+			if err != nil || len(out.Builds) != len(page) {
+				t.Fatalf("%d of %d builds: %v", len(out.Builds), len(page), err)
+			}
+			last = out.Builds
+			return !slices.ContainsFunc(last, func(b api.Build) bool { return !*b.BuildComplete })
+		})
+		for _, b := range last {
+			ends[b.BuildStatus]++
+		}
+	}
+	if ends[api.StatusTypeSUCCEEDED] < builds/2 || ends[api.StatusTypeFAILED] < builds/20 {
+		t.Errorf("the builds ended as %v", ends)
+	}
+
+	out := t.TempDir()
+	save := func(name, text string) {
+		if text == "" {
+			t.Errorf("there is no %s to look at", name)
+		}
+		if err := os.WriteFile(filepath.Join(out, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := regexp.MustCompile(`url=(\S+/metrics)`).FindStringSubmatch(s.log.String())
+	if at == nil {
+		t.Fatal("the log does not say where metrics are")
+	}
+	resp, err := http.Get(at[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(resp.Body)
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	save("metrics", string(text))
+	save("audit", s.must(corbel(t), "audit", "list", "-data", s.data, "-output", "json"))
+	save("export", s.must(corbel(t), "audit", "export", "-data", s.data))
+	save("credentials", s.must(corbel(t), "credentials", "list", "-output", "json"))
+	save("log", s.log.String())
+	file := filepath.Join(out, "backup")
+	s.must(corbel(t), "backup", "-out", file, "-data", s.data)
+	s.must(corbel(t), "restore", "-in", file, "-data", filepath.Join(out, "restored"))
+	s.must(corbel(t), "vault", "verify", "-data", s.data)
+	findPlanted(t, s.data, needles())
+	findPlanted(t, out, needles())
 }
