@@ -358,6 +358,17 @@ func TestAuthorities(t *testing.T) {
 	if _, err := send(t, c, "GET", two.URL+"/api/v3/user", true); err == nil {
 		t.Error("a certificate of another authority was taken")
 	}
+	// Whoever signed it, if the operator says so of this host; of no other.
+	h = hosts(t, "GITHUB_ENTERPRISE="+two.URL+" insecure-ssl", "GITLAB_SELF_MANAGED="+one.URL)
+	c = &http.Client{Transport: forge.Transport(h)}
+	t.Cleanup(c.CloseIdleConnections)
+	if res, err := send(t, c, "GET", two.URL+"/api/v3/user", true); err != nil || res.TLS == nil {
+		t.Errorf("with insecure-ssl: %v, %v", res, err)
+	}
+	before := len(one.Requests())
+	if _, err := send(t, c, "GET", one.URL+"/api/v3/user", true); err == nil || len(one.Requests()) != before {
+		t.Error("insecure-ssl of one host holds for another")
+	}
 }
 
 // TestClientReadsNotWithoutEnd: an answer is cut at 8 MiB.
