@@ -156,6 +156,10 @@ func (d *demo) run(program string) (err error) {
 	if !bytes.Contains(out, []byte(credential.Arn)) {
 		return errors.New("the imported credential is not listed")
 	}
+	fmt.Println("\nAWS shows no more. Corbel also knows what the token is good for:")
+	if _, err := d.command("corbel", "credentials", "check", "--repository", "https://github.com/octo-demo/shop.git"); err != nil {
+		return fmt.Errorf("the token is not good for its repository: %w", err)
+	}
 
 	say("Step 3. Create a project on the private repository.")
 	account := strings.Split(credential.Arn, ":")[4]

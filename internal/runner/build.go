@@ -378,6 +378,7 @@ func (b *build) download() error {
 	if primary != nil {
 		b.Doc.ResolvedSourceVersion = &primary.Commit
 		b.vars.resolved = primary.Commit
+		b.Ref = primary.Ref
 	}
 	versions := map[string]string{}
 	for _, v := range b.Doc.SecondarySourceVersions {

@@ -48,6 +48,7 @@ func New(c Config) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /{$}", s.call)
 	mux.HandleFunc("GET /healthz", s.health)
+	mux.HandleFunc("GET /badges", s.badge)
 	return mux
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -250,6 +251,13 @@ func (s *Service) apply(p *api.Project, in *api.UpdateProjectInput) {
 		if *on { // an address of its own, which says nothing about the project
 			p.Badge.BadgeRequestUrl = new(s.URL + "/badges?uuid=" + uuid.NewString())
 		}
+	}
+	if id := store.BadgeOf(p); id != "" {
+		branch := "main"
+		if v := value(p.SourceVersion); v != "" {
+			branch = strings.TrimPrefix(v, "refs/heads/")
+		}
+		p.Badge.BadgeRequestUrl = new(s.URL + "/badges?uuid=" + id + "&branch=" + url.QueryEscape(branch))
 	}
 }
 

@@ -14,6 +14,7 @@ package store
 import (
 	"context"
 	"errors"
+	"net/url"
 	"time"
 
 	"github.com/corbel-build/corbel/api"
@@ -75,6 +76,10 @@ type Reader interface {
 	// BuildDocuments returns the documents of those ids that exist, in the
 	// order of ids.
 	BuildDocuments(ctx context.Context, s Scope, ids []string) ([]api.Build, error)
+	// BadgeStatus returns the status of the newest build of ref, a full name, of
+	// the project whose badge's address has badge. ErrNotFound if there is no
+	// such build or no such project.
+	BadgeStatus(ctx context.Context, badge, ref string) (api.StatusType, error)
 	// BuildKeys lists a page of builds: of one project by number, or of the
 	// scope by the time of their request. limit is at least 1.
 	BuildKeys(ctx context.Context, s Scope, page BuildPage) ([]BuildKey, error)
@@ -247,6 +252,22 @@ type Build struct {
 	Stop       bool      // StopBuild was called
 	Holder     string    // of the lease, while running
 	Attempt    int       // counts the claims
+	// Ref is the full name of the branch or tag that the primary source was
+	// got from, "" before that and for a commit id. SaveBuild writes it.
+	Ref string
+}
+
+// BadgeOf is what the address of p's badge has in place of a name, "" without a
+// badge.
+func BadgeOf(p *api.Project) string {
+	if p.Badge == nil || p.Badge.BadgeRequestUrl == nil {
+		return ""
+	}
+	u, err := url.Parse(*p.Badge.BadgeRequestUrl)
+	if err != nil {
+		return ""
+	}
+	return u.Query().Get("uuid")
 }
 
 // An Idempotent remembers which build an idempotency token started.

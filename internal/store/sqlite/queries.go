@@ -189,11 +189,11 @@ func (q *queries) ProjectNames(ctx context.Context, s store.Scope, page store.Pr
 	}, `select name, created, modified from project where account = $1 and region = $2`+where+` order by `+by+` limit $3`, args...)
 }
 
-const buildColumns = `select account, region, doc, state, requested, queue_until, stop, holder, attempt from build`
+const buildColumns = `select account, region, doc, state, requested, queue_until, stop, holder, attempt, ref from build`
 
 func buildDest(b *store.Build) []any {
 	b.Doc = new(api.Build)
-	return []any{&b.Account, &b.Region, doc{b.Doc}, &b.State, (*ms)(&b.Requested), (*ms)(&b.QueueUntil), &b.Stop, &b.Holder, &b.Attempt}
+	return []any{&b.Account, &b.Region, doc{b.Doc}, &b.State, (*ms)(&b.Requested), (*ms)(&b.QueueUntil), &b.Stop, &b.Holder, &b.Attempt, &b.Ref}
 }
 
 func scanBuild(r *sql.Rows, b *store.Build) error { return r.Scan(buildDest(b)...) }
@@ -217,6 +217,13 @@ func (q *queries) BuildDocuments(ctx context.Context, s store.Scope, ids []strin
 		out = append(out, b)
 	}
 	return out, nil
+}
+
+func (q *queries) BadgeStatus(ctx context.Context, badge, ref string) (status api.StatusType, err error) {
+	err = q.row(ctx, `select json_extract(build.doc, '$.buildStatus')
+		from project join build on build.account = project.account and build.region = project.region and build.project = project.name
+		where project.badge = $1 and project.badge <> '' and build.ref = $2 and build.ref <> '' order by build.number desc limit 1`, []any{badge, ref}, &status)
+	return status, err
 }
 
 func (q *queries) BuildKeys(ctx context.Context, s store.Scope, page store.BuildPage) ([]store.BuildKey, error) {
@@ -371,8 +378,8 @@ func (t *tx) CreateProject(ctx context.Context, s store.Scope, p *api.Project) e
 	if err != nil {
 		return err
 	}
-	return t.exec(ctx, `insert into project (account, region, name, created, modified, doc) values ($1, $2, $3, $4, $5, $6)`,
-		s.Account, s.Region, *p.Name, millis(p.Created.Time), millis(p.LastModified.Time), d)
+	return t.exec(ctx, `insert into project (account, region, name, created, modified, doc, badge) values ($1, $2, $3, $4, $5, $6, $7)`,
+		s.Account, s.Region, *p.Name, millis(p.Created.Time), millis(p.LastModified.Time), d, store.BadgeOf(p))
 }
 
 func (t *tx) UpdateProject(ctx context.Context, s store.Scope, p *api.Project) error {
@@ -380,8 +387,8 @@ func (t *tx) UpdateProject(ctx context.Context, s store.Scope, p *api.Project) e
 	if err != nil {
 		return err
 	}
-	return t.must(ctx, store.ErrNotFound, `update project set modified = $4, doc = $5 where account = $1 and region = $2 and name = $3`,
-		s.Account, s.Region, *p.Name, millis(p.LastModified.Time), d)
+	return t.must(ctx, store.ErrNotFound, `update project set modified = $4, doc = $5, badge = $6 where account = $1 and region = $2 and name = $3`,
+		s.Account, s.Region, *p.Name, millis(p.LastModified.Time), d, store.BadgeOf(p))
 }
 
 func (t *tx) DeleteProject(ctx context.Context, s store.Scope, name string) error {
@@ -450,7 +457,7 @@ func (t *tx) PutIdempotent(ctx context.Context, s store.Scope, i store.Idempoten
 func (t *tx) ClaimBuild(ctx context.Context, holder string, until time.Time) (b store.Build, err error) {
 	err = t.row(ctx, `update build set state = 1, holder = $1, lease_until = $2, attempt = attempt + 1
 		where id = (select id from build where state = 0 order by requested, id limit 1)
-		returning account, region, doc, state, requested, queue_until, stop, holder, attempt`, []any{holder, millis(until)}, buildDest(&b)...)
+		returning account, region, doc, state, requested, queue_until, stop, holder, attempt, ref`, []any{holder, millis(until)}, buildDest(&b)...)
 	if err != nil {
 		return store.Build{}, err
 	}
@@ -466,8 +473,8 @@ func (t *tx) SaveBuild(ctx context.Context, b store.Build) error {
 	if err != nil {
 		return err
 	}
-	return t.must(ctx, store.ErrLeaseLost, `update build set state = $4, doc = $5 where id = $1 and holder = $2 and attempt = $3 and state = 1`,
-		*b.Doc.Id, b.Holder, b.Attempt, int(b.State), d)
+	return t.must(ctx, store.ErrLeaseLost, `update build set state = $4, doc = $5, ref = $6 where id = $1 and holder = $2 and attempt = $3 and state = 1`,
+		*b.Doc.Id, b.Holder, b.Attempt, int(b.State), d, b.Ref)
 }
 
 func (t *tx) ReturnBuild(ctx context.Context, b store.Build) error {

@@ -126,6 +126,36 @@ func credentials(b *bench) {
 	b.is("CredentialUse of what was deleted", err, store.ErrNotFound)
 }
 
+func badges(b *bench) {
+	p := project("site")
+	p.Badge = &api.ProjectBadge{BadgeEnabled: new(true), BadgeRequestUrl: new("https://corbel.example/badges?uuid=u1&branch=main")}
+	b.update(func(tx store.Tx) error { return tx.CreateProject(b.ctx, home, p) })
+	b.update(func(tx store.Tx) error { return tx.CreateProject(b.ctx, home, project("other")) })
+	status := func(badge, ref string, want api.StatusType, problem error) {
+		b.Helper()
+		got, err := b.s.BadgeStatus(b.ctx, badge, ref)
+		b.is("BadgeStatus", err, problem)
+		b.same("BadgeStatus of "+badge+" and "+ref, got, want)
+	}
+	status("u1", "refs/heads/main", "", store.ErrNotFound)
+	b.queue("site", 5) // the last is not known yet of what
+	for n, ref := range []string{"refs/heads/main", "refs/heads/main", "refs/tags/v1", ""} {
+		c, err := b.claim("r1", 100)
+		b.is("ClaimBuild", err, nil)
+		c.Ref = ref
+		c.Doc.BuildStatus = []api.StatusType{api.StatusTypeFAILED, api.StatusTypeSUCCEEDED, api.StatusTypeFAULT, api.StatusTypeTIMED_OUT}[n]
+		b.complete(c)
+	}
+	status("u1", "refs/heads/main", api.StatusTypeSUCCEEDED, nil)
+	status("u1", "refs/tags/v1", api.StatusTypeFAULT, nil)
+	for _, c := range [][2]string{{"u1", ""}, {"u1", "refs/heads/mai"}, {"u2", "refs/heads/main"}, {"", "refs/heads/main"}, {"", ""}} {
+		status(c[0], c[1], "", store.ErrNotFound)
+	}
+	p.Badge = &api.ProjectBadge{BadgeEnabled: new(false)}
+	b.update(func(tx store.Tx) error { return tx.UpdateProject(b.ctx, home, p) })
+	status("u1", "refs/heads/main", "", store.ErrNotFound)
+}
+
 func projects(b *bench) {
 	p := project("site")
 	p.Description = new("ünïcode <&> \u2028 \"quoted\"")

@@ -39,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"Parameters", parameters},
 		{"Projects", projects},
 		{"ProjectNames", projectNames},
+		{"Badges", badges},
 		{"Builds", builds},
 		{"BuildKeys", buildKeys},
 		{"BuildNumbers", buildNumbers},
