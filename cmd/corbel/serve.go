@@ -88,7 +88,7 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 	if err := seclude(); err != nil {
 		return err
 	}
-	unlock, err := prepare(c)
+	unlock, err := prepare(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -292,7 +292,7 @@ func seclude() error {
 
 // prepare makes the data directory and takes its lock, so that two servers
 // never work on one.
-func prepare(c *config) (unlock func(), err error) {
+func prepare(ctx context.Context, c *config) (unlock func(), err error) {
 	// Others may pass through, since builds run under another user id, but
 	// not list; the files inside have narrower modes.
 	if err := os.MkdirAll(c.data, 0o711); err != nil {
@@ -302,11 +302,26 @@ func prepare(c *config) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock data directory: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("another server runs on %s", c.data), f.Close())
+	// A server that was killed while it started a process holds the lock until
+	// that process has its own program, and commands that look for a running
+	// server hold it for a moment.
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(lockTime); unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil; {
+		if time.Now().After(deadline) {
+			return nil, errors.Join(fmt.Errorf("another server runs on %s", c.data), f.Close())
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(context.Cause(ctx), f.Close())
+		case <-tick.C:
+		}
 	}
 	return func() { f.Close() }, nil
 }
+
+// lockTime is how long a start waits for the lock of the data directory.
+const lockTime = time.Second
 
 // openVault opens the ring of root keys, or makes it when the database is
 // new, and makes sure that it is the one that the database was sealed with.
