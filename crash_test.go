@@ -191,6 +191,9 @@ func TestKill_LosesNothingAndRunsNothingTwice(t *testing.T) {
 	for _, id := range started {
 		b := s.await(id)
 		statuses[b.BuildStatus]++
+		if b.BuildStatus == api.StatusTypeSUCCEEDED { // what it sent may still be under way
+			wait(t, "the line of build "+id, func() bool { return count.count(id) > 0 })
+		}
 		n := count.count(id)
 		switch {
 		case n > 1:
