@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -244,5 +245,64 @@ func TestGate_LFS(t *testing.T) {
 		if status, text := ask("POST", batch, `{"operation": "download", "objects": []}`); status != http.StatusBadGateway {
 			t.Errorf("%s: %d %s", name, status, text)
 		}
+	}
+}
+
+// Git LFS itself fetches through a gate, from a host that wants the token for
+// its files.
+func TestGate_GitLFS(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("git-lfs"); err != nil {
+		if os.Getenv("CORBEL_TEST_STRICT") != "" {
+			t.Fatal("git-lfs is not installed, and CI may skip nothing")
+		}
+		t.Skip("SKIPPED: git-lfs is not installed")
+	}
+	const content = "a file that is not in the repository\n"
+	oid := fmt.Sprintf("%x", sha256.Sum256([]byte(content)))
+	h := newHost(t)
+	r := h.repo("private.git")
+	r.commit("refs/heads/main", ".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n",
+		"big.bin", fmt.Sprintf("version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n", oid, len(content)))
+	h.set(func() {
+		h.hook = func(w http.ResponseWriter, req *http.Request) bool {
+			if req.Header.Get("Authorization") != plantedHeader {
+				return false
+			}
+			switch req.URL.Path {
+			case "/private.git" + lfsBatch:
+				w.Header().Set("Content-Type", lfsType)
+				fmt.Fprintf(w, `{"objects": [{"oid": %q, "size": %d, "actions": {"download": {"href": "%s/private.git/lfs/%[1]s", "header": {"Authorization": %[4]q}}}}]}`, oid, len(content), h.URL, plantedHeader)
+			case "/private.git/lfs/" + oid:
+				fmt.Fprint(w, content)
+			default:
+				return false
+			}
+			return true
+		}
+	})
+	g := openGate(t, newFetcher(t), "https://git.example.com", h.URL)
+	dir := t.TempDir()
+	if out, err := through(t, g, dir, "clone", "-q", "https://git.example.com/private.git", "work"); err != nil {
+		t.Fatalf("clone: %v\n%s", err, out)
+	}
+	work := filepath.Join(dir, "work")
+	if out, err := through(t, g, work, "-c", "filter.lfs.smudge=git-lfs smudge -- %f", "-c", "filter.lfs.process=git-lfs filter-process", "lfs", "pull"); err != nil {
+		t.Fatalf("lfs pull: %v\n%s", err, out)
+	}
+	if got, err := os.ReadFile(filepath.Join(work, "big.bin")); err != nil || string(got) != content {
+		t.Errorf("the file is %q, %v", got, err)
+	}
+	if err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if hasNeedle(string(b)) {
+			t.Errorf("%s has the token", path)
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
 	}
 }
