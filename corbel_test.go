@@ -77,7 +77,9 @@ type server struct {
 	data string
 	url  string
 	args []string
-	cmd  *exec.Cmd
+	// environ is what the program has in its environment beside the tester's.
+	environ []string
+	cmd     *exec.Cmd
 	// ended is closed when the program has ended and its log is complete.
 	ended   <-chan struct{}
 	log     *lockedBuffer
@@ -131,6 +133,7 @@ var listening = regexp.MustCompile(`msg=listening url=(\S+)`)
 func (s *server) start() {
 	s.t.Helper()
 	s.cmd = exec.Command(corbel(s.t), append([]string{"serve", "-data", s.data, "-listen", "127.0.0.1:0"}, s.args...)...)
+	s.cmd.Env = append(os.Environ(), s.environ...)
 	s.printed = ""
 	up := make(chan string, 1)
 	s.cmd.Stderr = &startLog{to: s.log, up: up}

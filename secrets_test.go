@@ -215,3 +215,55 @@ phases:
 		findPlanted(t, s.data, [][]byte{[]byte(needle)})
 	}
 }
+
+// Builds and source credentials read from another endpoint, with the
+// credentials of the server's environment. The other is a Corbel here.
+func TestSecrets_Elsewhere(t *testing.T) {
+	t.Parallel()
+	needs(t, "git")
+	host, _ := newHost(t, map[string]string{"x": "y"})
+	vault := serve(t, "-builds", "0")
+	secret := func(name, value string) string {
+		t.Helper()
+		file := filepath.Join(t.TempDir(), "secret")
+		if err := os.WriteFile(file, []byte(value), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out struct{ ARN string }
+		if err := json.Unmarshal([]byte(vault.must(needs(t, "aws"), "secretsmanager", "create-secret", "--name", name, "--secret-string", "file://"+file)), &out); err != nil {
+			t.Fatal(err)
+		}
+		return out.ARN
+	}
+	const plain, parameter = "PlantedElsewhere0001", "PlantedElsewhere0002"
+	secret("plain", plain)
+	token := secret("token", `{"ServerType":"GITHUB","AuthType":"PERSONAL_ACCESS_TOKEN","Token":"`+planted+`"}`)
+	vault.must(needs(t, "aws"), "ssm", "put-parameter", "--name", "param", "--type", "SecureString", "--value", parameter)
+
+	s := serve(t)
+	s.stop()
+	s.args = []string{"-host", "github.com=" + host.URL, "-secrets", vault.url}
+	for _, v := range vault.env() {
+		if strings.HasPrefix(v, "AWS_") && !strings.HasPrefix(v, "AWS_ENDPOINT_URL") {
+			s.environ = append(s.environ, v)
+		}
+	}
+	s.start()
+	s.projectOf("app", &api.ProjectSource{
+		Type: api.SourceTypeGITHUB, Location: new("https://github.com/octo/app.git"), Auth: &api.SourceAuth{Type: api.SourceAuthTypeSECRETS_MANAGER, Resource: &token},
+		Buildspec: new("version: 0.2\nenv:\n  secrets-manager: {A: plain}\n  parameter-store: {B: param}\nphases: {build: {commands: ['test ${#A} = 20 && test ${#B} = 20 && echo \"$A $B\"', '! env | grep AWS_SECRET']}}\n"),
+	})
+	b := s.build(&api.StartBuildInput{ProjectName: new("app")})
+	log := s.must(corbel(t), "logs", "app", "--build", *b.Id)
+	if b.BuildStatus != api.StatusTypeSUCCEEDED || !strings.Contains(log, "\n*** ***") && !strings.Contains(log, "*** ***\n") {
+		phase, _, message := problem(b)
+		t.Errorf("the build is %s in %s: %s\n%s", b.BuildStatus, phase, message, log)
+	}
+	findPlanted(t, s.data, append(needles(), []byte(plain), []byte(parameter)))
+
+	vault.stop()
+	b = s.build(&api.StartBuildInput{ProjectName: new("app")})
+	if phase, _, message := problem(b); b.BuildStatus != api.StatusTypeFAILED || phase != api.BuildPhaseTypeDOWNLOAD_SOURCE || !strings.Contains(message, "could not be read") {
+		t.Errorf("without the other endpoint the build is %s in %s: %s", b.BuildStatus, phase, message)
+	}
+}

@@ -3,6 +3,8 @@ package forge
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -160,6 +162,17 @@ func Cut(s string, n int) string {
 		return string(r[:n-1]) + "…"
 	}
 	return s
+}
+
+// Key is s where it has at most n characters, and else a hash of it that has:
+// texts that differ give keys that differ.
+func Key(s string, n int) string {
+	if len([]rune(s)) <= n {
+		return s
+	}
+	h := sha256.Sum256([]byte(s))
+	key := hex.EncodeToString(h[:])
+	return key[:min(n, len(key))]
 }
 
 // Remaining reads how many requests are left from the first of the headers

@@ -14,8 +14,6 @@ package bitbucket
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"net/http"
 	"slices"
 	"strings"
@@ -262,11 +260,7 @@ func (f *Forge) SetStatus(ctx context.Context, host forge.Host, t forge.Token, r
 	if err := c.CheckStatus(repo, false, s); err != nil {
 		return err
 	}
-	key := s.Context
-	if len([]rune(key)) > maxKey {
-		h := sha256.Sum256([]byte(key))
-		key = hex.EncodeToString(h[:])[:maxKey]
-	}
+	key := forge.Key(s.Context, maxKey)
 	link := s.TargetURL
 	if link == "" { // one is required
 		link = "https://" + host.Name + "/" + repo + "/commits/" + s.SHA

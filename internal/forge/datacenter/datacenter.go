@@ -8,8 +8,6 @@ package datacenter
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"net/http"
 	"strings"
 
@@ -143,11 +141,7 @@ func (f *Forge) SetStatus(ctx context.Context, host forge.Host, t forge.Token, r
 	if err := c.CheckStatus(repo, false, s); err != nil {
 		return err
 	}
-	key := s.Context
-	if len([]rune(key)) > maxKey {
-		h := sha256.Sum256([]byte(key))
-		key = hex.EncodeToString(h[:])
-	}
+	key := forge.Key(s.Context, maxKey)
 	link := s.TargetURL
 	if link == "" { // one is required
 		link = host.Git + repository(repo) + "/commits/" + s.SHA
