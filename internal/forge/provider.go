@@ -39,6 +39,9 @@ type Provider struct {
 	// Tokens is the page where a user makes a token, for a host's web address.
 	Tokens func(web string) string
 
+	// Deliveries is how webhooks of the provider are read.
+	Deliveries Deliveries
+
 	New func(http.RoundTripper) Forge
 }
 
