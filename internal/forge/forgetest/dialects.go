@@ -107,8 +107,7 @@ func (v *visit) body() map[string]string {
 
 // commits reports whether the repository has the commit.
 func (v *visit) commits(r *repository, sha string) bool {
-	id, err := v.s.run(nil, "--git-dir", r.dir, "rev-parse", "--verify", "-q", "--end-of-options", sha+"^{commit}")
-	return err == nil && strings.TrimSpace(string(id)) == sha
+	return v.s.resolve(r, sha) == sha
 }
 
 // keep stores a status.
