@@ -147,7 +147,7 @@ var flags = map[forge.EventType][]string{
 	forge.Push:        {"push_events", "tag_push_events"},
 	forge.PullCreated: {"merge_requests_events"}, forge.PullUpdated: {"merge_requests_events"}, forge.PullReopened: {"merge_requests_events"},
 	forge.PullMerged: {"merge_requests_events"}, forge.PullClosed: {"merge_requests_events"},
-	forge.Released: {"releases_events"}, forge.Comment: {"note_events"},
+	forge.Released: {"releases_events"}, forge.WorkflowJobQueued: {"job_events"}, forge.Comment: {"note_events"},
 }
 
 // document is what makes a hook. Every switch is set, so that a former state
