@@ -27,6 +27,8 @@ type Hook struct {
 	Name    string // or description, where the provider has one
 	Form    bool   // bodies are forms rather than JSON
 	Last    int    // status of the last answer, 0 for none
+
+	owner string // key of Server.hooks
 }
 
 // A message is what one hook is told, before it is signed.
@@ -103,6 +105,24 @@ func (s *Server) hooksAt(key string) []Hook {
 	return slices.Clone(s.hooks[key])
 }
 
+// AddHook makes a hook by hand, as a person does on a page of the provider, and
+// pings it. The owner is a repository's name, or written as for OwnerHooks.
+func (s *Server) AddHook(owner, login string, h Hook) Hook {
+	key, r := strings.ToLower(owner), s.repository(owner)
+	if r != nil {
+		key = hooksOf(r)
+	}
+	h, _ = s.makeHook(key, h, nil)
+	s.ping(r, login, h)
+	return h
+}
+
+// ping tells a hook that it is there. That may come before the answer to who
+// made it. The repository is nil if the hook is not one's.
+func (s *Server) ping(r *repository, login string, h Hook) {
+	s.happen(happening{what: ping, repo: r, actor: s.Person(login), hook: &h})
+}
+
 // hookAt finds a hook by its id.
 func (s *Server) hookAt(key string, id int64) (Hook, bool) {
 	for _, h := range s.hooksAt(key) {
@@ -121,7 +141,7 @@ func (s *Server) makeHook(key string, h Hook, like func(Hook) bool) (Hook, bool)
 		return Hook{}, false
 	}
 	s.lastID++
-	h.ID, h.Created = s.lastID, s.now().UTC()
+	h.ID, h.owner, h.Created = s.lastID, key, s.now().UTC()
 	s.hooks[key] = append(s.hooks[key], h)
 	return h, true
 }

@@ -95,7 +95,7 @@ type Dialect struct {
 var GitHub = Dialect{
 	api: func(path string) (string, bool) {
 		rest := strings.TrimPrefix(path, "/api/v3")
-		return rest, rest != path || strings.HasPrefix(path, "/repos/") || strings.HasPrefix(path, "/repositories/") || strings.HasPrefix(path, "/orgs/") || strings.HasPrefix(path, "/enterprises/") || path == "/user" || strings.HasPrefix(path, "/user/") || path == "/rate_limit"
+		return rest, rest != path || strings.HasPrefix(path, "/repos/") || strings.HasPrefix(path, "/repositories/") || strings.HasPrefix(path, "/orgs/") || path == "/user" || strings.HasPrefix(path, "/user/") || path == "/rate_limit"
 	},
 	routes: (*Server).rest,
 	serve:  (*Server).serveREST,
@@ -103,6 +103,8 @@ var GitHub = Dialect{
 	push:   []string{"repo"},
 
 	pullRef: "refs/pull/%d/head",
+	tell:    tellGitHub,
+	sign:    signGitHub,
 }
 
 // A Token is known to a Server.

@@ -106,15 +106,22 @@ func (s *Server) rest() *http.ServeMux {
 	route("PATCH /repos/{owner}/{repo}/hooks/{hook_id}", makeHooks, "repository_hooks=write", (*call).editHook)
 	route("DELETE /repos/{owner}/{repo}/hooks/{hook_id}", "admin:repo_hook, repo", "repository_hooks=write", (*call).deleteHook)
 	route("POST /repos/{owner}/{repo}/hooks/{hook_id}/pings", seeHooks, "repository_hooks=read", (*call).pingHook)
-	for at, scope := range map[string]string{"/orgs/{org}/hooks": "admin:org_hook", "/enterprises/{enterprise}/hooks": "admin:enterprise"} {
-		for pattern, do := range map[string]func(*call){
-			"GET " + at: (*call).listHooks, "POST " + at: (*call).createHook,
-			"GET " + at + "/{hook_id}": (*call).getHook, "PATCH " + at + "/{hook_id}": (*call).editHook, "DELETE " + at + "/{hook_id}": (*call).deleteHook,
-			"POST " + at + "/{hook_id}/pings": (*call).pingHook,
-		} {
-			route(pattern, scope, "organization_hooks=write", ownHooks(do, scope, "organization_hooks=write"))
-		}
+	for pattern, do := range map[string]func(*call){
+		"GET /orgs/{org}/hooks": (*call).listHooks, "POST /orgs/{org}/hooks": (*call).createHook, "GET /orgs/{org}/hooks/{hook_id}": (*call).getHook,
+		"PATCH /orgs/{org}/hooks/{hook_id}": (*call).editHook, "DELETE /orgs/{org}/hooks/{hook_id}": (*call).deleteHook,
+		"POST /orgs/{org}/hooks/{hook_id}/pings": (*call).pingHook,
+	} {
+		route(pattern, "admin:org_hook", "organization_hooks=write", organizationHooks(do))
 	}
+	route("GET /repos/{owner}/{repo}/collaborators/{username}/permission", "repo", "metadata=read", (*call).permission)
+	route("GET /repos/{owner}/{repo}/pulls", "repo", "pull_requests=read", (*call).listPulls)
+	route("GET /repos/{owner}/{repo}/pulls/{pull_number}", "repo", "pull_requests=read", (*call).getPull)
+	route("GET /repos/{owner}/{repo}/pulls/{pull_number}/files", "repo", "pull_requests=read", (*call).pullFiles)
+	route("GET /repos/{owner}/{repo}/compare/{basehead...}", "repo", "contents=read", (*call).compare)
+	route("GET /repos/{owner}/{repo}/git/commits/{commit_sha}", "repo", "contents=read", (*call).gitCommit)
+	route("GET /repos/{owner}/{repo}/branches", "repo", "contents=read", (*call).branches)
+	route("GET /repos/{owner}/{repo}/tags", "repo", "metadata=read", (*call).tags)
+	route("GET /user/repos", "repo", "metadata=read", (*call).ownRepositories)
 	return mux
 }
 
@@ -257,7 +264,7 @@ func (c *call) count(n int) {
 func (c *call) findRepository(scopes []string, permission string) bool {
 	asked := c.r.PathValue("owner") + "/" + c.r.PathValue("repo")
 	r := c.s.repository(asked)
-	reading := c.r.Method == http.MethodGet && (permission == "metadata=read" || permission == "statuses=read" || permission == "contents=read")
+	reading := c.r.Method == http.MethodGet && slices.Contains([]string{"metadata=read", "statuses=read", "contents=read", "pull_requests=read"}, permission)
 	switch {
 	case r == nil, !r.public && !c.token.sees(r):
 		c.fail(http.StatusNotFound, "Not Found")

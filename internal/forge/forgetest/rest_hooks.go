@@ -9,28 +9,26 @@ import (
 	"time"
 )
 
-// hooksKey is where the hooks of the path are: a repository's, an
-// organization's or an enterprise's.
+// hooksKey is where the hooks of the path are: a repository's or an
+// organization's.
 func (c *call) hooksKey() string {
-	switch {
-	case c.repo != nil:
+	if c.repo != nil {
 		return hooksOf(c.repo)
-	case c.r.PathValue("org") != "":
-		return ofOrganization + "/" + strings.ToLower(c.r.PathValue("org"))
 	}
-	return ofEnterprise + "/" + strings.ToLower(c.r.PathValue("enterprise"))
+	return ofOrganization + "/" + strings.ToLower(c.r.PathValue("org"))
 }
 
-// ownHooks lets through who may see the hooks of an organization or an
-// enterprise, and answers the others as GitHub does: with 404.
-func ownHooks(do func(*call), accepted, permission string) func(*call) {
+// organizationHooks lets through who may see them, and answers the others as
+// GitHub does: with 404.
+func organizationHooks(do func(*call)) func(*call) {
 	return func(c *call) {
-		switch scopes := strings.Split(accepted, ", "); {
+		may := c.token != nil && c.token.may("organization_hooks=write", "admin:org_hook")
+		switch {
 		case c.token == nil:
 			c.fail(http.StatusUnauthorized, "Requires authentication")
-		case c.token.Permissions != nil && !c.token.may(permission):
+		case !may && c.token.Permissions != nil:
 			c.fail(http.StatusForbidden, "Resource not accessible by personal access token")
-		case c.token.Permissions == nil && !c.token.may(permission, scopes...):
+		case !may:
 			c.fail(http.StatusNotFound, "Not Found")
 		default:
 			do(c)
@@ -107,34 +105,17 @@ func (c *call) createHook() {
 		c.fail(http.StatusUnprocessableEntity, "Validation Failed", object{"resource": "Hook", "code": "custom", "message": "Hook already exists on this " + of})
 		return
 	}
-	c.ping(k)
+	c.s.ping(c.repo, c.token.Login, k)
 	c.status, c.answer = http.StatusCreated, c.showHook(k)
 	c.w.Header().Set("Location", c.answer.(object)["url"].(string))
 }
 
-// ping tells a hook that it is there, which may come before the answer to who
-// made it.
-func (c *call) ping(k Hook) {
-	h := happening{what: ping, repo: c.repo, hook: &k}
-	if c.token != nil {
-		h.actor = c.s.Person(c.token.Login)
-	}
-	c.s.happen(h)
-}
-
-// ownerURL is the address in the API of what has the hooks of the path.
-func (c *call) ownerURL() string {
-	switch {
-	case c.repo != nil:
-		return c.at + "/repos/" + c.s.nameOf(c.repo)
-	case c.r.PathValue("org") != "":
-		return c.at + "/orgs/" + c.r.PathValue("org")
-	}
-	return c.at + "/enterprises/" + c.r.PathValue("enterprise")
-}
-
 func (c *call) showHook(k Hook) object {
-	at := fmt.Sprintf("%s/hooks/%d", c.ownerURL(), k.ID)
+	at := c.at + "/" + k.owner
+	if c.repo != nil {
+		at = c.at + "/repos/" + c.s.nameOf(c.repo)
+	}
+	at += fmt.Sprintf("/hooks/%d", k.ID)
 	config := object{"content_type": "json", "insecure_ssl": "0", "url": k.URL}
 	if k.Form {
 		config["content_type"] = "form"
@@ -208,6 +189,6 @@ func (c *call) pingHook() {
 		c.fail(http.StatusNotFound, "Not Found")
 		return
 	}
-	c.ping(k)
+	c.s.ping(c.repo, c.token.Login, k)
 	c.status = http.StatusNoContent
 }
