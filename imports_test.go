@@ -55,13 +55,16 @@ var mayImport = map[string]string{
 	"internal/credential":        "internal/audit api internal/arn internal/store internal/forge internal/vault",
 	"internal/audit":             "internal/store foreign",
 	"internal/secret":            "api internal/store internal/vault foreign",
+	"internal/filtergroup":       "api internal/forge",
+	"internal/delivery":          "api internal/forge internal/store",
+	"internal/webhook":           "api internal/credential internal/delivery internal/filtergroup internal/forge internal/store internal/vault",
 	"internal/metrics":           "internal/store internal/credential foreign",
 	"internal/status":            "api internal/arn internal/store internal/forge internal/credential",
 
-	"internal/service": "internal/audit api api/corbel api/logs api/secretsmanager api/ssm internal/secret internal/arn internal/access internal/awsjson internal/buildlog internal/credential internal/forge internal/phase internal/store internal/vault foreign",
+	"internal/service": "internal/audit api api/corbel api/logs api/secretsmanager api/ssm internal/secret internal/arn internal/access internal/awsjson internal/buildlog internal/credential internal/delivery internal/filtergroup internal/forge internal/phase internal/store internal/vault foreign",
 	"internal/runner":  "api internal/arn internal/buildlog internal/buildspec internal/credential internal/executor internal/forge internal/phase internal/redact internal/source internal/store foreign",
 
-	"internal/server": "api api/corbel api/logs api/secretsmanager api/ssm internal/access internal/awsjson internal/service internal/sigv4 internal/store",
+	"internal/server": "api api/corbel api/logs api/secretsmanager api/ssm internal/access internal/awsjson internal/credential internal/service internal/sigv4 internal/store",
 	"internal/client": "api internal/awsjson internal/sigv4",
 }
 
@@ -146,6 +149,12 @@ var mayReveal = map[string]string{
 	"internal/forge/datacenter/datacenter.go": "makes the header of the API",
 	"internal/forge/gitea/gitea.go":           "makes the header of the API",
 	"internal/forge/gitlab/gitlab.go":         "makes the header of the API",
+	"internal/forge/bitbucket/hooks.go":       "tells the provider the secret of a hook",
+	"internal/forge/datacenter/hooks.go":      "tells the provider the secret of a hook",
+	"internal/forge/gitea/hooks.go":           "tells the provider the secret of a hook",
+	"internal/forge/gitlab/hooks.go":          "tells the provider the secret of a hook",
+	"internal/credential/hook.go":             "seals the secret of a hook",
+	"internal/service/webhooks.go":            "answers the secret of a new hook that the user installs",
 	"internal/service/credentials.go":         "checks its characters; the ARN of a secret or connection is none",
 	"internal/runner/output.go":               "keeps it out of the log",
 	"internal/server/server.go":               "verifies a signature with it",

@@ -12,22 +12,41 @@ var Contract = api.Model{
 	SigningName:  "codebuild",
 	Shapes:       shapes[:],
 	Operations: []api.Operation{
-		{Name: "CheckSourceCredentials", Input: 2, Output: 3, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
-		{Name: "DescribeSourceCredentials", Input: 6, Output: 7, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
-		{Name: "ResolveSourceCredentials", Input: 14, Output: 15, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "ApprovePullRequest", Input: 2, Output: 3, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "CheckSourceCredentials", Input: 5, Output: 6, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "DescribeSourceCredentials", Input: 14, Output: 15, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "DescribeWebhook", Input: 16, Output: 17, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "ListPendingApprovals", Input: 26, Output: 27, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "ListWebhookDeliveries", Input: 28, Output: 29, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "RedeliverWebhook", Input: 41, Output: 42, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "ResolveSourceCredentials", Input: 44, Output: 45, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "TestWebhook", Input: 53, Output: 54, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "UpdateWebhookPolling", Input: 56, Output: 57, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
 	},
 }
 
 // Service is every operation of Corbel.
 type Service interface {
+	ApprovePullRequest(context.Context, *ApprovePullRequestInput) (*ApprovePullRequestOutput, error)
 	CheckSourceCredentials(context.Context, *CheckSourceCredentialsInput) (*CheckSourceCredentialsOutput, error)
 	DescribeSourceCredentials(context.Context, *DescribeSourceCredentialsInput) (*DescribeSourceCredentialsOutput, error)
+	DescribeWebhook(context.Context, *DescribeWebhookInput) (*DescribeWebhookOutput, error)
+	ListPendingApprovals(context.Context, *ListPendingApprovalsInput) (*ListPendingApprovalsOutput, error)
+	ListWebhookDeliveries(context.Context, *ListWebhookDeliveriesInput) (*ListWebhookDeliveriesOutput, error)
+	RedeliverWebhook(context.Context, *RedeliverWebhookInput) (*RedeliverWebhookOutput, error)
 	ResolveSourceCredentials(context.Context, *ResolveSourceCredentialsInput) (*ResolveSourceCredentialsOutput, error)
+	TestWebhook(context.Context, *TestWebhookInput) (*TestWebhookOutput, error)
+	UpdateWebhookPolling(context.Context, *UpdateWebhookPollingInput) (*UpdateWebhookPollingOutput, error)
 }
 
 // Unsupported answers every operation with NotImplementedException. A server
 // embeds it and overrides what it supports.
 type Unsupported struct{}
+
+// ApprovePullRequest implements Service.
+func (Unsupported) ApprovePullRequest(context.Context, *ApprovePullRequestInput) (*ApprovePullRequestOutput, error) {
+	return nil, api.NotImplemented("ApprovePullRequest")
+}
 
 // CheckSourceCredentials implements Service.
 func (Unsupported) CheckSourceCredentials(context.Context, *CheckSourceCredentialsInput) (*CheckSourceCredentialsOutput, error) {
@@ -39,17 +58,54 @@ func (Unsupported) DescribeSourceCredentials(context.Context, *DescribeSourceCre
 	return nil, api.NotImplemented("DescribeSourceCredentials")
 }
 
+// DescribeWebhook implements Service.
+func (Unsupported) DescribeWebhook(context.Context, *DescribeWebhookInput) (*DescribeWebhookOutput, error) {
+	return nil, api.NotImplemented("DescribeWebhook")
+}
+
+// ListPendingApprovals implements Service.
+func (Unsupported) ListPendingApprovals(context.Context, *ListPendingApprovalsInput) (*ListPendingApprovalsOutput, error) {
+	return nil, api.NotImplemented("ListPendingApprovals")
+}
+
+// ListWebhookDeliveries implements Service.
+func (Unsupported) ListWebhookDeliveries(context.Context, *ListWebhookDeliveriesInput) (*ListWebhookDeliveriesOutput, error) {
+	return nil, api.NotImplemented("ListWebhookDeliveries")
+}
+
+// RedeliverWebhook implements Service.
+func (Unsupported) RedeliverWebhook(context.Context, *RedeliverWebhookInput) (*RedeliverWebhookOutput, error) {
+	return nil, api.NotImplemented("RedeliverWebhook")
+}
+
 // ResolveSourceCredentials implements Service.
 func (Unsupported) ResolveSourceCredentials(context.Context, *ResolveSourceCredentialsInput) (*ResolveSourceCredentialsOutput, error) {
 	return nil, api.NotImplemented("ResolveSourceCredentials")
+}
+
+// TestWebhook implements Service.
+func (Unsupported) TestWebhook(context.Context, *TestWebhookInput) (*TestWebhookOutput, error) {
+	return nil, api.NotImplemented("TestWebhook")
+}
+
+// UpdateWebhookPolling implements Service.
+func (Unsupported) UpdateWebhookPolling(context.Context, *UpdateWebhookPollingInput) (*UpdateWebhookPollingOutput, error) {
+	return nil, api.NotImplemented("UpdateWebhookPolling")
 }
 
 // Calls returns the operations of s by name, each of which reads its
 // request document and answers with its output.
 func Calls(s Service) map[string]func(context.Context, []byte) (any, error) {
 	return map[string]func(context.Context, []byte) (any, error){
-		"CheckSourceCredentials":    api.Call(&Contract, 2, s.CheckSourceCredentials),
-		"DescribeSourceCredentials": api.Call(&Contract, 6, s.DescribeSourceCredentials),
-		"ResolveSourceCredentials":  api.Call(&Contract, 14, s.ResolveSourceCredentials),
+		"ApprovePullRequest":        api.Call(&Contract, 2, s.ApprovePullRequest),
+		"CheckSourceCredentials":    api.Call(&Contract, 5, s.CheckSourceCredentials),
+		"DescribeSourceCredentials": api.Call(&Contract, 14, s.DescribeSourceCredentials),
+		"DescribeWebhook":           api.Call(&Contract, 16, s.DescribeWebhook),
+		"ListPendingApprovals":      api.Call(&Contract, 26, s.ListPendingApprovals),
+		"ListWebhookDeliveries":     api.Call(&Contract, 28, s.ListWebhookDeliveries),
+		"RedeliverWebhook":          api.Call(&Contract, 41, s.RedeliverWebhook),
+		"ResolveSourceCredentials":  api.Call(&Contract, 44, s.ResolveSourceCredentials),
+		"TestWebhook":               api.Call(&Contract, 53, s.TestWebhook),
+		"UpdateWebhookPolling":      api.Call(&Contract, 56, s.UpdateWebhookPolling),
 	}
 }

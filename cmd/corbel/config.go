@@ -31,10 +31,11 @@ type config struct {
 	tlsKey    string
 	rootKey   string
 
-	hosts      list
-	verify     string
-	checkEvery time.Duration
-	secrets    string
+	hosts          list
+	verify         string
+	checkEvery     time.Duration
+	keepDeliveries time.Duration
+	secrets        string
 
 	builds      int
 	maxQueued   int
@@ -63,6 +64,7 @@ func (c *config) flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.rootKey, "root-key", "", "`file` with the ring of root keys that seal the secrets; made at the first start (default DIR/root.key)")
 	fs.Var(&c.hosts, "host", "a source `host` that tokens may be sent to, as SERVER_TYPE=URL (GITHUB_ENTERPRISE=https://ghe.example.com), or another address for a known one (github.com=http://127.0.0.1:3000); may be repeated")
 	fs.DurationVar(&c.checkEvery, "check-credentials", time.Hour, "ask the providers about each stored token after this `time`; 0 never asks")
+	fs.DurationVar(&c.keepDeliveries, "keep-deliveries", 30*24*time.Hour, "remove what webhooks were told after this `time`; that it came is remembered")
 	fs.StringVar(&c.secrets, "secrets", "", "where builds and source credentials read Secrets Manager and Parameter Store: empty is this server, aws is AWS, else the `address` of an endpoint; the server's environment has the credentials for it, as for any AWS program")
 	fs.StringVar(&c.verify, "verify-credentials", string(service.Reject), "what an import does when the provider refuses the token: `reject`, record or off")
 	fs.IntVar(&c.builds, "builds", runtime.NumCPU(), "`number` of builds that run at a time; 0 queues builds and runs none")
@@ -185,6 +187,9 @@ func (c *config) validate() (problems []error) {
 	}
 	if c.checkEvery != 0 && c.checkEvery < time.Minute {
 		bad("check-credentials: %v is less than a minute", c.checkEvery)
+	}
+	if c.keepDeliveries < time.Minute {
+		bad("keep-deliveries: %v is less than a minute", c.keepDeliveries)
 	}
 	if c.network != "host" && c.network != "none" {
 		bad("sandbox-network: %q is not host or none", c.network)

@@ -41,6 +41,7 @@ import (
 	"github.com/corbel-build/corbel/internal/store/sqlite"
 	"github.com/corbel-build/corbel/internal/vault"
 	"github.com/corbel-build/corbel/internal/vault/kek"
+	"github.com/corbel-build/corbel/internal/webhook"
 )
 
 const serveUsage = `Usage:
@@ -146,8 +147,11 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 		Store: st, Vault: v, Hosts: hosts, Checker: checker, Logs: logs, Log: log, Now: time.Now,
 		Verify: service.Verify(c.verify), MaxQueued: c.maxQueued, URL: c.publicURL,
 	}
+	inbox := webhook.New(webhook.Config{
+		Store: st, Vault: v, Credentials: resolver, Forges: forges, Log: log, Now: time.Now, URL: c.publicURL, Keep: c.keepDeliveries, Start: svc.StartTriggered,
+	})
 	httpServer := &http.Server{
-		Handler:           server.New(server.Config{Service: svc, Keys: keys, Store: st, Log: log, Now: time.Now}),
+		Handler:           server.New(server.Config{Service: svc, Keys: keys, Store: st, Webhooks: inbox, Log: log, Now: time.Now}),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,
 		WriteTimeout:      2 * time.Minute,
@@ -169,6 +173,8 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 	sender := &status.Sender{Store: st, Credentials: resolver, Forges: forges, Log: log, Now: time.Now}
 	room("commit statuses", sender.Run)
 	room("credential checks", checker.Run)
+	room("webhooks", inbox.Run)
+	room("polling", inbox.Poll)
 	room("hosts", func(ctx context.Context) error { return watchHosts(ctx, c, hosts, log) })
 	room("http", func(ctx context.Context) error {
 		done := make(chan error, 1)

@@ -22,6 +22,7 @@ import (
 	"github.com/corbel-build/corbel/api/ssm"
 	"github.com/corbel-build/corbel/internal/access"
 	"github.com/corbel-build/corbel/internal/awsjson"
+	"github.com/corbel-build/corbel/internal/credential"
 	"github.com/corbel-build/corbel/internal/service"
 	"github.com/corbel-build/corbel/internal/sigv4"
 	"github.com/corbel-build/corbel/internal/store"
@@ -32,8 +33,10 @@ type Config struct {
 	Service *service.Service
 	Keys    *access.Keys
 	Store   store.Store
-	Log     *slog.Logger
-	Now     func() time.Time
+	// Webhooks answers the deliveries of source providers.
+	Webhooks http.Handler
+	Log      *slog.Logger
+	Now      func() time.Time
 }
 
 // New returns the handler of every route.
@@ -49,6 +52,7 @@ func New(c Config) http.Handler {
 	mux.HandleFunc("POST /{$}", s.call)
 	mux.HandleFunc("GET /healthz", s.health)
 	mux.HandleFunc("GET /badges", s.badge)
+	mux.Handle("POST "+credential.HookPath, c.Webhooks)
 	return mux
 }
 
