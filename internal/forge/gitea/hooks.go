@@ -280,7 +280,7 @@ type pull struct {
 func (p pull) request(host forge.Host) forge.PullRequest {
 	out := forge.PullRequest{
 		Number: p.Number, Title: p.Title, Author: p.User.person(), Open: p.State == "open",
-		HeadSHA: p.Head.SHA, BaseRef: "refs/heads/" + p.Base.Ref,
+		HeadRef: p.Head.Ref, HeadSHA: p.Head.SHA, BaseRef: "refs/heads/" + p.Base.Ref,
 		Fork: p.Head.Repo == nil || p.Head.RepoID != p.Base.RepoID,
 	}
 	if !strings.HasPrefix(p.Head.Ref, "refs/") {
