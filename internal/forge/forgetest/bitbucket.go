@@ -336,8 +336,12 @@ func (v *visit) bitbucketDiffstat(r *repository) {
 		v.bitbucketFail(http.StatusNotFound, "Commit not found", nil)
 		return
 	}
+	changes := v.s.differ(r, b, a)
+	if v.r.URL.Query().Get("topic") == "false" {
+		changes = v.s.differences(r, b, a)
+	}
 	list := []object{}
-	for _, d := range v.s.differ(r, b, a) {
+	for _, d := range changes {
 		side := func(path string) object { return object{"type": "commit_file", "path": path} }
 		one := object{"type": "diffstat", "status": d.status, "lines_added": 1, "lines_removed": 0, "old": side(d.path), "new": side(d.path)}
 		switch d.status {

@@ -118,13 +118,20 @@ func (v *visit) dataCenterRead(r *repository, fail func(int, string)) {
 		} else {
 			missing(v.path[7])
 		}
+	case v.is("GET", append(at, "commits", "*", "changes")...):
+		since, until := v.s.resolve(r, q.Get("since")), v.s.resolve(r, v.path[7])
+		if since == "" || until == "" {
+			missing(q.Get("since") + " or " + v.path[7])
+			return
+		}
+		v.dataCenterChanges(v.s.differences(r, since, until), since, until)
 	case v.is("GET", append(at, "compare", "changes")...):
 		from, to := v.s.resolve(r, q.Get("from")), v.s.resolve(r, q.Get("to"))
 		if from == "" || to == "" {
 			missing(q.Get("from") + " or " + q.Get("to"))
 			return
 		}
-		v.dataCenterChanges(r, to, from)
+		v.dataCenterChanges(v.s.differ(r, to, from), to, from)
 	case v.is("GET", append(at, "pull-requests")...):
 		list := []object{}
 		for _, p := range v.open(r) {
@@ -139,7 +146,7 @@ func (v *visit) dataCenterRead(r *repository, fail func(int, string)) {
 		case len(v.path) == 8:
 			v.say(200, v.s.dataCenterPull(r, &p))
 		case v.is("GET", append(at, "pull-requests", "*", "changes")...):
-			v.dataCenterChanges(r, p.BaseSHA, p.SHA)
+			v.dataCenterChanges(v.s.differ(r, p.BaseSHA, p.SHA), p.BaseSHA, p.SHA)
 		default:
 			fail(http.StatusNotFound, "No such resource")
 		}
@@ -160,13 +167,13 @@ func (v *visit) dataCenterPage(list []object) {
 }
 
 // dataCenterChanges answers with the one page that there is of a comparison.
-func (v *visit) dataCenterChanges(r *repository, from, to string) {
+func (v *visit) dataCenterChanges(changes []difference, from, to string) {
 	list := []object{}
 	path := func(text string) object {
 		parts := strings.Split(text, "/")
 		return object{"components": parts, "name": parts[len(parts)-1], "parent": strings.Join(parts[:len(parts)-1], "/"), "toString": text}
 	}
-	for _, d := range v.s.differ(r, from, to) {
+	for _, d := range changes {
 		one := object{"contentId": d.blob, "path": path(d.path), "nodeType": "FILE", "type": map[string]string{"added": "ADD", "removed": "DELETE", "modified": "MODIFY", "renamed": "MOVE"}[d.status]}
 		if d.old != "" {
 			one["srcPath"] = path(d.old)

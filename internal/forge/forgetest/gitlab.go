@@ -174,7 +174,7 @@ func (v *visit) gitlabRead(r *repository) {
 			}
 			v.say(200, out)
 		default:
-			list := v.s.gitlabDiffs(r, p.BaseSHA, p.SHA)
+			list := gitlabDiffs(v.s.differ(r, p.BaseSHA, p.SHA))
 			v.gitlabPage(list[:min(len(list), 1000)])
 		}
 	case v.is("GET", "projects", "*", "repository", "compare"):
@@ -184,7 +184,10 @@ func (v *visit) gitlabRead(r *repository) {
 			v.say(http.StatusNotFound, object{"message": "404 Commit Not Found"})
 			return
 		}
-		diffs := v.s.gitlabDiffs(r, a, b)
+		diffs := gitlabDiffs(v.s.differ(r, a, b))
+		if q.Get("straight") == "true" {
+			diffs = gitlabDiffs(v.s.differences(r, a, b))
+		}
 		v.say(200, object{"commit": nil, "commits": []object{}, "diffs": diffs[:min(len(diffs), 1000)], "compare_timeout": false, "compare_same_ref": a == b, "web_url": v.s.URL})
 	case v.is("GET", "projects", "*", "repository", "commits", "*"):
 		list := v.s.log(r, "-1", v.path[4])
@@ -332,10 +335,10 @@ func gitlabCommit(c revision) object {
 	}
 }
 
-// gitlabDiffs lists what to adds to what it shares with from.
-func (s *Server) gitlabDiffs(r *repository, from, to string) []object {
+// gitlabDiffs shows differences.
+func gitlabDiffs(changes []difference) []object {
 	list := []object{}
-	for _, d := range s.differ(r, from, to) {
+	for _, d := range changes {
 		old := d.old
 		if old == "" {
 			old = d.path
