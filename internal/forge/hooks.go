@@ -55,7 +55,7 @@ func (l HookList) Put(ctx context.Context, h Hook) (Hook, error) {
 	l.Hide = append(l.Hide, h.Secret)
 	all, err := l.all(ctx)
 	if err != nil {
-		return h, err
+		return Hook{}, err
 	}
 	there := slices.ContainsFunc(all, func(x Hook) bool { return x.ID == h.ID })
 	if !there {
@@ -68,24 +68,31 @@ func (l HookList) Put(ctx context.Context, h Hook) (Hook, error) {
 		if h.ID == "" {
 			h.ID = x.ID
 		} else if err := l.remove(ctx, x.ID); err != nil {
-			return h, err
+			return Hook{}, err
 		}
 	}
-	doing, method, path := "make the webhook", http.MethodPost, l.Path
 	if h.ID != "" {
-		doing, method, path = "change the webhook", l.Change, l.at(h.ID)
-	}
-	a, err := l.Do(ctx, method, path, l.Document(h))
-	if err != nil {
-		return h, err
-	}
-	if a.Status < 200 || a.Status > 299 {
-		return h, l.Refuse(l.REST, doing, a)
+		a, err := l.Do(ctx, l.Change, l.at(h.ID), l.Document(h))
+		switch {
+		case err != nil:
+			return Hook{}, err
+		case a.Status == http.StatusNotFound: // gone since it was listed
+			h.ID = ""
+		case a.Status < 200 || a.Status > 299:
+			return Hook{}, l.Refuse(l.REST, "change the webhook", a)
+		}
 	}
 	if h.ID == "" {
+		a, err := l.Do(ctx, http.MethodPost, l.Path, l.Document(h))
+		if err != nil {
+			return Hook{}, err
+		}
+		if a.Status < 200 || a.Status > 299 {
+			return Hook{}, l.Refuse(l.REST, "make the webhook", a)
+		}
 		var ok bool
 		if h.ID, ok = l.Read(a); !ok {
-			return h, l.Strange(l.Provider, a)
+			return Hook{}, l.Strange(l.Provider, a)
 		}
 	}
 	h.URL = l.Host.API + l.at(h.ID)

@@ -88,15 +88,15 @@ func read[T any](c forge.REST, a *forge.Reply, doing, need string) (values []T, 
 	return *p.Values, next, err
 }
 
-// one gets a document.
-func one(ctx context.Context, c forge.REST, path, doing, need string, into any) error {
+// one gets a document, which is the one that was asked for if is says so.
+func one(ctx context.Context, c forge.REST, path, doing, need string, into any, is func() bool) error {
 	a, err := c.Get(ctx, path, "")
 	switch {
 	case err != nil:
 		return err
 	case a.Status != http.StatusOK:
 		return refuse(c, doing, need, a)
-	case !a.Decode(into):
+	case !a.Decode(into) || !is():
 		return c.Strange(name, a)
 	}
 	return nil
@@ -150,10 +150,10 @@ func names(of []forge.EventType) []string {
 func (f *Forge) PutHook(ctx context.Context, host forge.Host, t forge.Token, owner forge.Owner, h forge.Hook) (forge.Hook, error) {
 	hooks, err := f.hooks(host, t, owner, h)
 	if err != nil {
-		return h, err
+		return forge.Hook{}, err
 	}
 	if len(names(h.Events)) == 0 {
-		return h, hooks.Failed("make the webhook of %s: Bitbucket can tell of none of the events %v", owner.Name, h.Events)
+		return forge.Hook{}, hooks.Failed("make the webhook of %s: Bitbucket can tell of none of the events %v", owner.Name, h.Events)
 	}
 	return hooks.Put(ctx, h)
 }
@@ -211,7 +211,7 @@ func (f *Forge) Role(ctx context.Context, host forge.Host, t forge.Token, repo s
 	var role api.PullRequestBuildApproverRole
 	err := c.Pages(ctx, query, func(a *forge.Reply) (string, error) {
 		switch {
-		case a.Status == http.StatusForbidden || a.Status == http.StatusNotFound:
+		case a.Status == http.StatusNotFound:
 			return "", nil
 		case a.Status == http.StatusBadRequest && query != "":
 			query = "" // the list can be filtered by user, but by which members is not documented
@@ -221,7 +221,7 @@ func (f *Forge) Role(ctx context.Context, host forge.Host, t forge.Token, repo s
 			Permission string
 			User       account
 		}
-		values, next, err := read[permission](c, a, doing, "")
+		values, next, err := read[permission](c, a, doing, "The token's user has to administer the repository to see who may do what there")
 		for _, v := range values {
 			if v.User.AccountID == who.ID || v.User.UUID == who.ID {
 				role = roles[v.Permission]
@@ -295,15 +295,18 @@ func (f *Forge) PullRequest(ctx context.Context, host forge.Host, t forge.Token,
 		return forge.PullRequest{}, err
 	}
 	var p pull
-	if err := one(ctx, c, fmt.Sprintf("/repositories/%s/pullrequests/%d", repo, number), doing, needPulls, &p); err != nil {
+	if err := one(ctx, c, fmt.Sprintf("/repositories/%s/pullrequests/%d", repo, number), doing, needPulls, &p, func() bool { return p.ID == number }); err != nil {
 		return forge.PullRequest{}, err
 	}
 	out := p.request(host)
-	return out, head(ctx, c, repo, &out)
+	if err := head(ctx, c, repo, &out); err != nil {
+		return forge.PullRequest{}, err
+	}
+	return out, nil
 }
 
-// ChangedFiles implements forge.Hooks with a diffstat. Between commits it is
-// what the second adds to what both have in common.
+// ChangedFiles implements forge.Hooks with a diffstat: of two commits, or as a
+// topic, which is what one adds to what both have in common.
 func (f *Forge) ChangedFiles(ctx context.Context, host forge.Host, t forge.Token, repo string, number int, before, sha string) ([]string, bool, error) {
 	c := f.client(host, t)
 	doing := "list changed files of " + repo
@@ -315,7 +318,8 @@ func (f *Forge) ChangedFiles(ctx context.Context, host forge.Host, t forge.Token
 		if err := c.CheckCommit(doing, sha); err != nil {
 			return nil, false, err
 		}
-		if strings.Trim(before, "0") == "" {
+		topic := strings.Trim(before, "0") == ""
+		if topic {
 			var err error
 			if before, err = trunk(ctx, c, repo, doing); err != nil {
 				return nil, false, err
@@ -324,7 +328,7 @@ func (f *Forge) ChangedFiles(ctx context.Context, host forge.Host, t forge.Token
 		if err := c.CheckCommit(doing, before); err != nil {
 			return nil, false, err
 		}
-		path, need = fmt.Sprintf("/repositories/%s/diffstat/%s..%s?topic=true&pagelen=%d", repo, sha, before, pageSize), needRead
+		path, need = fmt.Sprintf("/repositories/%s/diffstat/%s..%s?topic=%t&pagelen=%d", repo, sha, before, topic, pageSize), needRead
 	}
 	var paths []string
 	type side struct{ Path string }
@@ -342,8 +346,11 @@ func (f *Forge) ChangedFiles(ctx context.Context, host forge.Host, t forge.Token
 
 // trunk is the commit of the main branch.
 func trunk(ctx context.Context, c forge.REST, repo, doing string) (string, error) {
-	var r struct{ Mainbranch *struct{ Name string } }
-	if err := one(ctx, c, "/repositories/"+repo, doing, needRead, &r); err != nil {
+	var r struct {
+		FullName   string `json:"full_name"`
+		Mainbranch *struct{ Name string }
+	}
+	if err := one(ctx, c, "/repositories/"+repo, doing, needRead, &r, func() bool { return r.FullName != "" }); err != nil {
 		return "", err
 	}
 	if r.Mainbranch == nil {
@@ -370,8 +377,8 @@ func (f *Forge) Message(ctx context.Context, host forge.Host, t forge.Token, rep
 	if err := c.CheckCommit("get a commit of "+repo, sha); err != nil {
 		return "", err
 	}
-	var commit struct{ Message string }
-	err := one(ctx, c, "/repositories/"+repo+"/commit/"+sha, doing, needRead, &commit)
+	var commit struct{ Hash, Message string }
+	err := one(ctx, c, "/repositories/"+repo+"/commit/"+sha, doing, needRead, &commit, func() bool { return strings.EqualFold(commit.Hash, sha) })
 	return commit.Message, err
 }
 
@@ -396,7 +403,9 @@ func (f *Forge) Poll(ctx context.Context, host forge.Host, t forge.Token, repo s
 		if r.Type == "tag" {
 			kind = "refs/tags/"
 		}
-		out.Refs[kind+r.Name] = r.Target.Hash
+		if r.Target.Hash != "" { // a tag need not be of a commit
+			out.Refs[kind+r.Name] = r.Target.Hash
+		}
 		return true
 	})
 	if err != nil {

@@ -97,15 +97,15 @@ func read[T any](c forge.REST, a *forge.Reply, doing, need string) (p page[T], e
 	return p, nil
 }
 
-// one gets a document.
-func one(ctx context.Context, c forge.REST, path, doing, need string, into any) error {
+// one gets a document, which is the one that was asked for if is says so.
+func one(ctx context.Context, c forge.REST, path, doing, need string, into any, is func() bool) error {
 	a, err := c.Get(ctx, path, "")
 	switch {
 	case err != nil:
 		return err
 	case a.Status != http.StatusOK:
 		return refuse(c, doing, need, a)
-	case !a.Decode(into):
+	case !a.Decode(into) || !is():
 		return c.Strange(name, a)
 	}
 	return nil
@@ -170,10 +170,10 @@ func names(of []forge.EventType) []string {
 func (f *Forge) PutHook(ctx context.Context, host forge.Host, t forge.Token, owner forge.Owner, h forge.Hook) (forge.Hook, error) {
 	hooks, err := f.hooks(host, t, owner, h)
 	if err != nil {
-		return h, err
+		return forge.Hook{}, err
 	}
 	if len(names(h.Events)) == 0 {
-		return h, hooks.Failed("make the webhook of %s: Bitbucket Data Center can tell of none of the events %v", owner.Name, h.Events)
+		return forge.Hook{}, hooks.Failed("make the webhook of %s: Bitbucket Data Center can tell of none of the events %v", owner.Name, h.Events)
 	}
 	return hooks.Put(ctx, h)
 }
@@ -282,15 +282,14 @@ func (f *Forge) PullRequest(ctx context.Context, host forge.Host, t forge.Token,
 		return forge.PullRequest{}, err
 	}
 	var p pull
-	if err := one(ctx, c, fmt.Sprintf("/api/1.0%s/pull-requests/%d", repository(repo), number), doing, needRead, &p); err != nil {
+	if err := one(ctx, c, fmt.Sprintf("/api/1.0%s/pull-requests/%d", repository(repo), number), doing, needRead, &p, func() bool { return p.ID == number }); err != nil {
 		return forge.PullRequest{}, err
 	}
 	return p.request(host), nil
 }
 
 // ChangedFiles implements forge.Hooks. The server has one page for it, whose
-// end it tells. Between commits it is what the second adds to what both have
-// in common.
+// end it tells.
 func (f *Forge) ChangedFiles(ctx context.Context, host forge.Host, t forge.Token, repo string, number int, before, sha string) ([]string, bool, error) {
 	c := f.client(host, t)
 	doing := "list changed files of " + repo
@@ -302,17 +301,18 @@ func (f *Forge) ChangedFiles(ctx context.Context, host forge.Host, t forge.Token
 		if err := c.CheckCommit(doing, sha); err != nil {
 			return nil, false, err
 		}
+		path = fmt.Sprintf("/api/1.0%s/commits/%s/changes?since=%s&limit=%d", repository(repo), sha, before, maxChanges)
 		if strings.Trim(before, "0") == "" {
 			var trunk struct{ LatestCommit string }
-			if err := one(ctx, c, "/api/1.0"+repository(repo)+"/branches/default", doing, needRead, &trunk); err != nil {
+			if err := one(ctx, c, "/api/1.0"+repository(repo)+"/branches/default", doing, needRead, &trunk, func() bool { return trunk.LatestCommit != "" }); err != nil {
 				return nil, false, err
 			}
 			before = trunk.LatestCommit
+			path = fmt.Sprintf("/api/1.0%s/compare/changes?from=%s&to=%s&limit=%d", repository(repo), sha, before, maxChanges)
 		}
 		if err := c.CheckCommit(doing, before); err != nil {
 			return nil, false, err
 		}
-		path = fmt.Sprintf("/api/1.0%s/compare/changes?from=%s&to=%s&limit=%d", repository(repo), sha, before, maxChanges)
 	}
 	a, err := c.Get(ctx, path, "")
 	if err != nil {
@@ -350,8 +350,8 @@ func (f *Forge) Message(ctx context.Context, host forge.Host, t forge.Token, rep
 	if err := c.CheckCommit("get a commit of "+repo, sha); err != nil {
 		return "", err
 	}
-	var commit struct{ Message string }
-	err := one(ctx, c, "/api/1.0"+repository(repo)+"/commits/"+sha, "get commit "+sha+" of "+repo, needRead, &commit)
+	var commit struct{ ID, Message string }
+	err := one(ctx, c, "/api/1.0"+repository(repo)+"/commits/"+sha, "get commit "+sha+" of "+repo, needRead, &commit, func() bool { return strings.EqualFold(commit.ID, sha) })
 	return commit.Message, err
 }
 
@@ -365,7 +365,9 @@ func (f *Forge) Poll(ctx context.Context, host forge.Host, t forge.Token, repo s
 	out := forge.Polled{Refs: map[string]string{}}
 	for _, kind := range []string{"branches", "tags"} {
 		err := list(ctx, c, "/api/1.0"+repository(repo)+"/"+kind+"?", doing, needRead, func(r struct{ ID, LatestCommit string }) bool {
-			out.Refs[r.ID] = r.LatestCommit
+			if r.LatestCommit != "" { // a tag need not be of a commit
+				out.Refs[r.ID] = r.LatestCommit
+			}
 			return true
 		})
 		if err != nil {

@@ -1,12 +1,14 @@
 package forgetest
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -18,6 +20,7 @@ type visit struct {
 	token  *token   // nil is anonymous or unknown
 	sent   bool     // a token was sent, known or not
 	path   []string // after the base, decoded
+	etags  bool     // answers have them
 	status int
 	answer any
 }
@@ -45,6 +48,13 @@ func below(base string, d Dialect, answer func(*visit)) Dialect {
 		body, err := json.Marshal(v.answer)
 		if err != nil {
 			panic(err) // of plain maps
+		}
+		if v.etags && r.Method == http.MethodGet && v.status == http.StatusOK {
+			tag := fmt.Sprintf(`W/"%x"`, sha256.Sum256(body))
+			w.Header().Set("ETag", tag)
+			if r.Header.Get("If-None-Match") == tag {
+				v.status, body = http.StatusNotModified, nil
+			}
 		}
 		s.answered(rec, "", v.status, body)
 		w.WriteHeader(v.status)
@@ -86,14 +96,16 @@ func (v *visit) sees(name string) *repository {
 	return r
 }
 
+// into reads the request's JSON. It is false if that is none.
+func (v *visit) into(in any) bool {
+	b, err := io.ReadAll(io.LimitReader(v.r.Body, 1<<20))
+	return err == nil && json.Unmarshal(b, in) == nil
+}
+
 // body reads the request's JSON as an object of strings.
 func (v *visit) body() map[string]string {
-	b, err := io.ReadAll(io.LimitReader(v.r.Body, 1<<20))
-	if err != nil {
-		return nil
-	}
 	var all map[string]any
-	if json.Unmarshal(b, &all) != nil {
+	if !v.into(&all) {
 		return nil
 	}
 	out := map[string]string{}
@@ -114,6 +126,80 @@ func (v *visit) keep(r *repository, sha, state, context, description, link strin
 	defer v.s.mu.Unlock()
 	v.s.lastID++
 	r.statuses[sha] = append(r.statuses[sha], Status{v.s.lastID, state, context, description, link, v.token.Login, v.s.now().UTC()})
+}
+
+// number is a number of the query, or what it is without one.
+func (v *visit) number(name string, without int) int {
+	if n, err := strconv.Atoi(v.r.URL.Query().Get(name)); err == nil && n >= 0 {
+		return n
+	}
+	return without
+}
+
+// window is the part of a list that begins at start and has at most size
+// entries, and whether there is more after it.
+func window(list []object, start, size int) (part []object, more bool) {
+	start = min(start, len(list))
+	end := min(start+size, len(list))
+	return slices.Concat([]object{}, list[start:end]), end < len(list)
+}
+
+// visible are the repositories that the token may know of whose name contains
+// text, the newest first.
+func (v *visit) visible(text string) []*repository {
+	v.s.mu.Lock()
+	defer v.s.mu.Unlock()
+	var list []*repository
+	for key, r := range v.s.repos {
+		allowed := r.public || v.token.Repositories == nil || slices.Contains(v.token.Repositories, r.name)
+		if key == strings.ToLower(r.name) && allowed && strings.Contains(key, strings.ToLower(text)) {
+			list = append(list, r)
+		}
+	}
+	slices.SortFunc(list, func(a, b *repository) int { return int(b.id - a.id) })
+	return list
+}
+
+// open are the open pull requests of r, the newest first.
+func (v *visit) open(r *repository) []Pull {
+	list := slices.DeleteFunc(v.s.Pulls(v.s.nameOf(r)), func(p Pull) bool { return p.State != "open" })
+	slices.Reverse(list)
+	return list
+}
+
+// pull is the pull request of r whose number is a part of the path.
+func (v *visit) pull(r *repository, part string) (Pull, bool) {
+	n, err := strconv.Atoi(part)
+	if err != nil {
+		return Pull{}, false
+	}
+	return v.s.Pull(v.s.nameOf(r), n)
+}
+
+// named are the refs below a prefix, as names without it and their commits, by
+// name.
+func (s *Server) named(r *repository, prefix string) (names []string, ids map[string]string) {
+	refs, err := s.refs(r)
+	if err != nil {
+		panic(err) // the repository is the server's own
+	}
+	ids = map[string]string{}
+	for ref, id := range refs {
+		if name, ok := strings.CutPrefix(ref, prefix); ok {
+			names, ids[name] = append(names, name), id
+		}
+	}
+	slices.Sort(names)
+	return names, ids
+}
+
+// log are the commits that git log chooses by args.
+func (s *Server) log(r *repository, args ...string) []revision {
+	list, err := s.revisions(r, args...)
+	if err != nil {
+		return nil
+	}
+	return list
 }
 
 // last is the newest state of a context on a commit.

@@ -24,6 +24,11 @@ func (s *Server) differ(r *repository, from, to string) []difference {
 	if base == "" {
 		return nil
 	}
+	return s.differences(r, base, to)
+}
+
+// differences lists what differs between two commits, by path.
+func (s *Server) differences(r *repository, base, to string) []difference {
 	out, err := s.run(nil, "--git-dir", r.dir, "diff", "--raw", "--no-abbrev", "-M", "-z", base, to)
 	if err != nil {
 		return nil

@@ -103,15 +103,15 @@ func read[T any](c forge.REST, a *forge.Reply, doing string) ([]T, error) {
 	return values, nil
 }
 
-// one gets a document.
-func one(ctx context.Context, c forge.REST, path, doing string, into any) error {
+// one gets a document, which is the one that was asked for if is says so.
+func one(ctx context.Context, c forge.REST, path, doing string, into any, is func() bool) error {
 	a, err := c.Get(ctx, path, "")
 	switch {
 	case err != nil:
 		return err
 	case a.Status != http.StatusOK:
 		return refuse(c, doing, readScope, needRead, a)
-	case !a.Decode(into):
+	case !a.Decode(into) || !is():
 		return c.Strange(name, a)
 	}
 	return nil
@@ -190,10 +190,10 @@ func names(of []forge.EventType) []string {
 func (f *Forge) PutHook(ctx context.Context, host forge.Host, t forge.Token, owner forge.Owner, h forge.Hook) (forge.Hook, error) {
 	hooks, err := f.hooks(host, t, owner, h)
 	if err != nil {
-		return h, err
+		return forge.Hook{}, err
 	}
 	if len(names(h.Events)) == 0 {
-		return h, hooks.Failed("make the webhook of %s: Gitea can tell of none of the events %v", owner.Name, h.Events)
+		return forge.Hook{}, hooks.Failed("make the webhook of %s: Gitea can tell of none of the events %v", owner.Name, h.Events)
 	}
 	return hooks.Put(ctx, h)
 }
@@ -245,10 +245,10 @@ func (f *Forge) Role(ctx context.Context, host forge.Host, t forge.Token, repo s
 		User       user
 	}
 	switch {
-	case a.Status == http.StatusForbidden || a.Status == http.StatusNotFound:
+	case a.Status == http.StatusNotFound:
 		return "", nil
 	case a.Status != http.StatusOK:
-		return "", refuse(c, doing, readScope, needRead, a)
+		return "", refuse(c, doing, readScope, "The token's user has to administer the repository to see who may do what there", a)
 	case !a.Decode(&p):
 		return "", c.Strange(name, a)
 	case p.User.person().ID != who.ID || !strings.EqualFold(p.User.Login, who.Login):
@@ -280,7 +280,7 @@ type pull struct {
 func (p pull) request(host forge.Host) forge.PullRequest {
 	out := forge.PullRequest{
 		Number: p.Number, Title: p.Title, Author: p.User.person(), Open: p.State == "open",
-		HeadSHA: p.Head.SHA, BaseRef: "refs/heads/" + p.Base.Ref,
+		HeadRef: p.Head.Ref, HeadSHA: p.Head.SHA, BaseRef: "refs/heads/" + p.Base.Ref,
 		Fork: p.Head.Repo == nil || p.Head.RepoID != p.Base.RepoID,
 	}
 	if !strings.HasPrefix(p.Head.Ref, "refs/") {
@@ -303,24 +303,20 @@ func (f *Forge) PullRequest(ctx context.Context, host forge.Host, t forge.Token,
 		return forge.PullRequest{}, err
 	}
 	var p pull
-	if err := one(ctx, c, fmt.Sprintf("/repos/%s/pulls/%d", repo, number), doing, &p); err != nil {
+	if err := one(ctx, c, fmt.Sprintf("/repos/%s/pulls/%d", repo, number), doing, &p, func() bool { return p.Number == number }); err != nil {
 		return forge.PullRequest{}, err
 	}
 	return p.request(host), nil
 }
 
-// ChangedFiles implements forge.Hooks. Between commits Gitea tells the files
-// of each commit that the second adds to the first, which together are more
-// than the difference where one takes back what another did.
+// ChangedFiles implements forge.Hooks. Gitea compares by the commits that one
+// side has and the other has not, each with its files, which together are more
+// than the difference where one commit takes back what another did.
 func (f *Forge) ChangedFiles(ctx context.Context, host forge.Host, t forge.Token, repo string, number int, before, sha string) ([]string, bool, error) {
 	c := f.client(host, t)
 	doing := "list changed files of " + repo
 	if err := c.CheckName(doing, repo, false); err != nil {
 		return nil, false, err
-	}
-	type file struct {
-		Name   string `json:"filename"`
-		Former string `json:"previous_filename"`
 	}
 	var paths []string
 	if number > 0 {
@@ -337,16 +333,39 @@ func (f *Forge) ChangedFiles(ctx context.Context, host forge.Host, t forge.Token
 	if err := c.CheckCommit(doing, sha); err != nil {
 		return nil, false, err
 	}
+	sides := [][2]string{{before, sha}, {sha, before}}
 	if strings.Trim(before, "0") == "" {
 		var r struct {
 			Branch string `json:"default_branch"`
 		}
-		if err := one(ctx, c, "/repos/"+repo, doing, &r); err != nil {
+		if err := one(ctx, c, "/repos/"+repo, doing, &r, func() bool { return r.Branch != "" }); err != nil {
 			return nil, false, err
 		}
-		before = r.Branch
+		sides = [][2]string{{r.Branch, sha}}
+	} else if err := c.CheckCommit(doing, before); err != nil {
+		return nil, false, err
 	}
-	a, err := c.Get(ctx, "/repos/"+repo+"/compare/"+url.PathEscape(before)+"..."+sha, "")
+	complete := true
+	for _, s := range sides {
+		more, whole, err := compare(ctx, c, repo, doing, s[0], s[1])
+		if err != nil {
+			return nil, false, err
+		}
+		paths, complete = append(paths, more...), complete && whole
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths), complete, nil
+}
+
+// file is a changed one.
+type file struct {
+	Name   string `json:"filename"`
+	Former string `json:"previous_filename"`
+}
+
+// compare lists the files of the commits that to has and from has not.
+func compare(ctx context.Context, c forge.REST, repo, doing, from, to string) (paths []string, complete bool, err error) {
+	a, err := c.Get(ctx, "/repos/"+repo+"/compare/"+url.PathEscape(from)+"..."+to, "")
 	if err != nil {
 		return nil, false, err
 	}
@@ -362,7 +381,7 @@ func (f *Forge) ChangedFiles(ctx context.Context, host forge.Host, t forge.Token
 	case !a.Decode(&out) || out.Commits == nil:
 		return nil, false, c.Strange(name, a)
 	}
-	complete := len(*out.Commits) >= out.Total
+	complete = len(*out.Commits) >= out.Total
 	for _, commit := range *out.Commits {
 		if commit.Files == nil { // a server that does not tell them
 			complete = false
@@ -372,8 +391,7 @@ func (f *Forge) ChangedFiles(ctx context.Context, host forge.Host, t forge.Token
 			paths = append(paths, f.Name)
 		}
 	}
-	slices.Sort(paths)
-	return slices.Compact(paths), complete, nil
+	return paths, complete, nil
 }
 
 // Message implements forge.Hooks.
@@ -385,8 +403,11 @@ func (f *Forge) Message(ctx context.Context, host forge.Host, t forge.Token, rep
 	if err := c.CheckCommit("get a commit of "+repo, sha); err != nil {
 		return "", err
 	}
-	var out struct{ Commit struct{ Message string } }
-	err := one(ctx, c, "/repos/"+repo+"/git/commits/"+sha+"?stat=false&verification=false&files=false", "get commit "+sha+" of "+repo, &out)
+	var out struct {
+		SHA    string
+		Commit struct{ Message string }
+	}
+	err := one(ctx, c, "/repos/"+repo+"/git/commits/"+sha+"?stat=false&verification=false&files=false", "get commit "+sha+" of "+repo, &out, func() bool { return strings.EqualFold(out.SHA, sha) })
 	return out.Commit.Message, err
 }
 
@@ -404,7 +425,9 @@ func (f *Forge) Poll(ctx context.Context, host forge.Host, t forge.Token, repo s
 	}
 	for kind, prefix := range map[string]string{"branches": "refs/heads/", "tags": "refs/tags/"} {
 		err := list(ctx, c, "/repos/"+repo+"/"+kind+"?", doing, func(r ref) bool {
-			out.Refs[prefix+r.Name] = r.Commit.ID + r.Commit.SHA
+			if id := r.Commit.ID + r.Commit.SHA; id != "" { // a tag need not be of a commit
+				out.Refs[prefix+r.Name] = id
+			}
 			return true
 		})
 		if err != nil {

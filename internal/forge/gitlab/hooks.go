@@ -50,15 +50,15 @@ const (
 	needOwner      = "The token's user needs the role Owner in the group, and the group a subscription that has webhooks of groups"
 )
 
-// one gets a document.
-func one(ctx context.Context, c forge.REST, path, doing, need string, into any) error {
+// one gets a document, which is the one that was asked for if is says so.
+func one(ctx context.Context, c forge.REST, path, doing, need string, into any, is func() bool) error {
 	a, err := c.Get(ctx, path, "")
 	switch {
 	case err != nil:
 		return err
 	case a.Status != http.StatusOK:
 		return refuse(c, doing, need, a)
-	case !a.Decode(into):
+	case !a.Decode(into) || !is():
 		return c.Strange(name, a)
 	}
 	return nil
@@ -171,10 +171,10 @@ func document(h forge.Hook) any {
 func (f *Forge) PutHook(ctx context.Context, host forge.Host, t forge.Token, owner forge.Owner, h forge.Hook) (forge.Hook, error) {
 	hooks, err := f.hooks(host, t, owner, h)
 	if err != nil {
-		return h, err
+		return forge.Hook{}, err
 	}
 	if !slices.ContainsFunc(h.Events, func(e forge.EventType) bool { return flags[e] != nil }) {
-		return h, hooks.Failed("make the webhook of %s: GitLab can tell of none of the events %v", owner.Name, h.Events)
+		return forge.Hook{}, hooks.Failed("make the webhook of %s: GitLab can tell of none of the events %v", owner.Name, h.Events)
 	}
 	return hooks.Put(ctx, h)
 }
@@ -225,7 +225,7 @@ func (f *Forge) Role(ctx context.Context, host forge.Host, t forge.Token, repo s
 		Level int `json:"access_level"`
 	}
 	switch {
-	case a.Status == http.StatusForbidden || a.Status == http.StatusNotFound:
+	case a.Status == http.StatusNotFound:
 		return "", nil
 	case a.Status != http.StatusOK:
 		return "", refuse(c, doing, needReporter, a)
@@ -316,7 +316,7 @@ func request(ctx context.Context, c forge.REST, repo string, number int) (m merg
 	if err := c.CheckName(doing, repo, true); err != nil {
 		return m, err
 	}
-	err = one(ctx, c, fmt.Sprintf("%s/merge_requests/%d", project(repo), number), doing, needReporter, &m)
+	err = one(ctx, c, fmt.Sprintf("%s/merge_requests/%d", project(repo), number), doing, needReporter, &m, func() bool { return m.IID == number })
 	return m, err
 }
 
@@ -327,9 +327,9 @@ type diff struct {
 }
 
 // ChangedFiles implements forge.Hooks. Of a merge request the count that comes
-// with it tells whether the list is whole. Between commits it is what the
-// second adds to what both have in common; GitLab sends the contents along, so
-// that the list is cut where an answer is.
+// with it tells whether the list is whole. Commits are compared with each
+// other, or with the default branch from where both parted; GitLab sends the
+// contents along, so that there is no list where that is too much.
 func (f *Forge) ChangedFiles(ctx context.Context, host forge.Host, t forge.Token, repo string, number int, before, sha string) ([]string, bool, error) {
 	c := f.client(host, t)
 	doing := "list changed files of " + repo
@@ -355,16 +355,19 @@ func (f *Forge) ChangedFiles(ctx context.Context, host forge.Host, t forge.Token
 		if err := c.CheckCommit(doing, sha); err != nil {
 			return nil, false, err
 		}
-		if strings.Trim(before, "0") == "" {
+		straight := strings.Trim(before, "0") != ""
+		if !straight {
 			var p struct {
 				Branch string `json:"default_branch"`
 			}
-			if err := one(ctx, c, project(repo), doing, needReporter, &p); err != nil {
+			if err := one(ctx, c, project(repo), doing, needReporter, &p, func() bool { return p.Branch != "" }); err != nil {
 				return nil, false, err
 			}
 			before = p.Branch
+		} else if err := c.CheckCommit(doing, before); err != nil {
+			return nil, false, err
 		}
-		a, err := c.Get(ctx, project(repo)+"/repository/compare?"+url.Values{"from": {before}, "to": {sha}}.Encode(), "")
+		a, err := c.Get(ctx, project(repo)+"/repository/compare?"+url.Values{"from": {before}, "to": {sha}, "straight": {strconv.FormatBool(straight)}}.Encode(), "")
 		if err != nil {
 			return nil, false, err
 		}
@@ -400,8 +403,8 @@ func (f *Forge) Message(ctx context.Context, host forge.Host, t forge.Token, rep
 	if err := c.CheckCommit("get a commit of "+repo, sha); err != nil {
 		return "", err
 	}
-	var commit struct{ Message string }
-	err := one(ctx, c, project(repo)+"/repository/commits/"+sha, doing, needReporter, &commit)
+	var commit struct{ ID, Message string }
+	err := one(ctx, c, project(repo)+"/repository/commits/"+sha, doing, needReporter, &commit, func() bool { return strings.EqualFold(commit.ID, sha) })
 	return commit.Message, err
 }
 
@@ -440,7 +443,9 @@ func (f *Forge) Poll(ctx context.Context, host forge.Host, t forge.Token, repo s
 		for key, path := range map[string]string{"branches": branches, "tags": tags} {
 			prefix := map[string]string{"branches": "refs/heads/", "tags": "refs/tags/"}[key]
 			err := all(ctx, w, key, path, func(r ref) bool {
-				out.Refs[prefix+r.Name] = r.Commit.ID
+				if r.Commit.ID != "" { // a tag need not be of a commit
+					out.Refs[prefix+r.Name] = r.Commit.ID
+				}
 				return true
 			})
 			if err != nil {
