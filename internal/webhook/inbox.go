@@ -421,9 +421,6 @@ type plan struct {
 	trigger store.Trigger
 }
 
-// zeros is the commit before a new branch's first.
-func zeros(sha string) bool { return strings.Trim(sha, "0") == "" }
-
 // plan says what is built. Commits are bound to the ref that they were
 // delivered with, so that neither a later push nor a commit that only a fork
 // has can take their place.

@@ -88,17 +88,18 @@ func (in *Inbox) poll(ctx context.Context, w store.Webhook) error {
 		before = memory{Owner: w.Owner}
 	}
 	w.PollNext = in.Now().Add(w.PollEvery)
-	after, events, wait, err := in.changes(ctx, w, before)
+	after, events, wait, problem := in.changes(ctx, w, before)
 	if ctx.Err() != nil {
 		return nil
 	}
+	if problem != nil {
+		in.Log.WarnContext(ctx, "repository not polled", "project", w.Project, "repository", w.Owner, "error", problem)
+	}
+	marks, err := json.Marshal(after)
 	if err != nil {
-		in.Log.WarnContext(ctx, "repository not polled", "project", w.Project, "repository", w.Owner, "error", err)
-		after = before
-	} else if w.Marks, err = json.Marshal(after); err != nil {
 		return err
 	}
-	if at := in.Now().Add(max(wait, forge.Retry(err).After)); at.After(w.PollNext) {
+	if at := in.Now().Add(max(wait, forge.Retry(problem).After)); at.After(w.PollNext) {
 		w.PollNext = at
 	}
 	d := store.Delivery{Scope: w.Scope, Project: w.Project, Hook: w.Address, Received: in.Now(), Next: in.Now()}
@@ -106,10 +107,15 @@ func (in *Inbox) poll(ctx context.Context, w store.Webhook) error {
 		return err
 	}
 	err = in.Store.Update(ctx, func(tx store.Tx) error {
+		now, err := tx.WebhookAt(ctx, w.Address)
+		if err != nil || now.PollEvery == 0 { // somebody has ended it
+			return err
+		}
+		w.PollEvery, w.Marks = now.PollEvery, marks
 		if err := tx.SetPoll(ctx, w); err != nil || len(events) == 0 {
 			return err
 		}
-		_, err := tx.PutDelivery(ctx, d)
+		_, err = tx.PutDelivery(ctx, d)
 		return err
 	})
 	if errors.Is(err, store.ErrNotFound) {
