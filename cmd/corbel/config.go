@@ -188,7 +188,7 @@ func (c *config) validate() (problems []error) {
 	if c.checkEvery != 0 && c.checkEvery < time.Minute {
 		bad("check-credentials: %v is less than a minute", c.checkEvery)
 	}
-	if c.keepDeliveries < time.Minute {
+	if c.keepDeliveries != 0 && c.keepDeliveries < time.Minute {
 		bad("keep-deliveries: %v is less than a minute", c.keepDeliveries)
 	}
 	if c.network != "host" && c.network != "none" {

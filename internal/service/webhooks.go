@@ -45,7 +45,7 @@ type hookTarget struct {
 //
 // For GITHUB_ENTERPRISE a hook that cannot be made is no error, as at the
 // service, where users install it themselves with the secret of the answer.
-func (s *Service) CreateWebhook(ctx context.Context, in *api.CreateWebhookInput) (*api.CreateWebhookOutput, error) {
+func (s *Service) CreateWebhook(ctx context.Context, in *api.CreateWebhookInput) (answer *api.CreateWebhookOutput, err error) {
 	p := access.From(ctx)
 	if in.BranchFilter != nil && *in.BranchFilter == "" {
 		// The member's name in the text is the service's.
@@ -83,6 +83,15 @@ func (s *Service) CreateWebhook(ctx context.Context, in *api.CreateWebhookInput)
 	enterprise := project.Source.Type == api.SourceTypeGITHUB_ENTERPRISE
 	guard := int64(0)
 	if !*doc.ManualCreation {
+		// A provider delivers from the moment that the hook is made.
+		if err := s.Store.Update(ctx, func(tx store.Tx) error { return s.reserve(ctx, tx, w) }); err != nil {
+			return nil, err
+		}
+		defer func() {
+			if err != nil {
+				s.release(context.WithoutCancel(ctx), w)
+			}
+		}()
 		var hook forge.Hook
 		hook, guard, err = s.putHook(ctx, project, target, w, doc, secret)
 		if _, refused := errors.AsType[*api.Error](err); refused && enterprise {
@@ -119,6 +128,40 @@ func (s *Service) CreateWebhook(ctx context.Context, in *api.CreateWebhookInput)
 		out.Secret = new(secret.Reveal())
 	}
 	return &api.CreateWebhookOutput{Webhook: &out}, nil
+}
+
+// reserve notes the webhook that is being made, so that deliveries are known,
+// unless another call is making one. What a crash left is taken over.
+func (s *Service) reserve(ctx context.Context, tx store.Tx, w store.Webhook) error {
+	before, err := tx.Webhook(ctx, w.Scope, w.Project)
+	switch {
+	case absent(err):
+	case err != nil:
+		return fmt.Errorf("read the webhook of %s: %w", w.Project, err)
+	case w.Created.Sub(before.Created) < hookDoubt:
+		return api.ResourceAlreadyExistsException("A webhook of project %s is being created by another call", w.Project)
+	default:
+		if err := tx.DeleteWebhook(ctx, w.Scope, w.Project); err != nil {
+			return fmt.Errorf("delete the unfinished webhook of %s: %w", w.Project, err)
+		}
+	}
+	return tx.PutWebhook(ctx, w)
+}
+
+// release takes back what reserve noted.
+func (s *Service) release(ctx context.Context, w store.Webhook) {
+	err := s.Store.Update(ctx, func(tx store.Tx) error {
+		now, err := tx.Webhook(ctx, w.Scope, w.Project)
+		if absent(err) || err == nil && now.Address != w.Address {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		return tx.DeleteWebhook(ctx, w.Scope, w.Project)
+	})
+	if err != nil {
+		s.Log.ErrorContext(ctx, "forget a webhook that was not made", "project", w.Project, "error", err)
+	}
 }
 
 // UpdateWebhook changes the filters, the policy or the secret, and the hook at

@@ -30,6 +30,8 @@ const (
 	// sweepEvery is how often what is old is removed, sweepMost how much at a
 	// time.
 	sweepEvery, sweepMost = time.Minute, 500
+	// unmade is how long a webhook may take to be made.
+	unmade = 2 * time.Minute
 )
 
 // Outcomes of an event.
@@ -177,7 +179,12 @@ func (in *Inbox) events(ctx context.Context, d *store.Delivery) error {
 		return fmt.Errorf("read the webhook: %w", err)
 	}
 	project, err := in.Store.Project(ctx, hook.Scope, hook.Project)
-	if errors.Is(err, store.ErrNotFound) || err == nil && project.Webhook == nil {
+	if err == nil && project.Webhook == nil {
+		if in.Now().Sub(hook.Created) < unmade {
+			return errors.New("the webhook is still being made")
+		}
+		return final{errors.New("the webhook was not made to its end")}
+	} else if errors.Is(err, store.ErrNotFound) {
 		return final{errors.New("the project was deleted")}
 	} else if err != nil {
 		return fmt.Errorf("read the project: %w", err)

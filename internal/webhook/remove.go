@@ -54,9 +54,31 @@ func (in *Inbox) removeOne(ctx context.Context, r store.Removal) {
 	if !done {
 		return // it is put off already
 	}
-	if err := in.Store.Update(ctx, func(tx store.Tx) error { return tx.DeleteRemoval(ctx, r.ID) }); err != nil && !errors.Is(err, store.ErrNotFound) {
+	if err := in.Store.Update(ctx, func(tx store.Tx) error { return in.forgetUnmade(ctx, tx, r) }); err != nil && !errors.Is(err, store.ErrNotFound) {
 		log.ErrorContext(ctx, "note that a hook was removed", "error", err)
 	}
+}
+
+// forgetUnmade ends a removal, and forgets the webhook that it was for if a
+// crash kept that from being made to its end.
+func (in *Inbox) forgetUnmade(ctx context.Context, tx store.Tx, r store.Removal) error {
+	if err := tx.DeleteRemoval(ctx, r.ID); err != nil {
+		return err
+	}
+	w, err := tx.Webhook(ctx, r.Scope, r.Project)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	project, err := tx.Project(ctx, r.Scope, r.Project)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	if (err != nil || project.Webhook == nil) && in.Now().Sub(w.Created) > unmade {
+		return tx.DeleteWebhook(ctx, r.Scope, r.Project)
+	}
+	return nil
 }
 
 // removeAt asks the provider to remove the hook. That the token is gone or
