@@ -136,7 +136,7 @@ func Run(t *testing.T, provider forge.Provider) {
 	run("Rename", rename)
 	t.Run("OpenAPI", func(t *testing.T) {
 		t.Parallel()
-		described(t, OpenAPI(t), NewSetup(t, provider))
+		judged(t, OpenAPI(t), NewSetup(t, provider))
 	})
 }
 
@@ -424,8 +424,8 @@ func rename(t *testing.T, s *Setup) {
 	wantError(t, err, forge.ErrUnreachable, "in a row")
 }
 
-// described makes calls of every sort and lets GitHub's description judge them.
-func described(t *testing.T, d *Description, s *Setup) {
+// judged makes calls of every sort and lets GitHub's description judge them.
+func judged(t *testing.T, d *Description, s *Setup) {
 	for _, token := range []api.Secret{Good, Narrow, FineGrained, ReadOnly, Unknown} {
 		_, err := s.Forge.CheckCredential(t.Context(), s.Host, pat(token))
 		leakless(t, err)
@@ -436,7 +436,7 @@ func described(t *testing.T, d *Description, s *Setup) {
 			leakless(t, s.Forge.SetStatus(t.Context(), s.Host, pat(token), Repo, st))
 		}
 	}
-	describedHooks(t, s)
+	judgedHooks(t, s)
 	checked := 0
 	for _, r := range s.Server.Requests() {
 		switch {
@@ -456,8 +456,8 @@ func described(t *testing.T, d *Description, s *Setup) {
 	}
 }
 
-// describedHooks makes the calls of forge.Hooks, to be judged.
-func describedHooks(t *testing.T, s *Setup) {
+// judgedHooks makes the calls of forge.Hooks, to be judged.
+func judgedHooks(t *testing.T, s *Setup) {
 	f, ok := s.Forge.(forge.Hooks)
 	if !ok {
 		t.Fatalf("%T is no forge.Hooks", s.Forge)

@@ -2,7 +2,9 @@ package github_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -113,5 +115,28 @@ func TestHooks_Refusals(t *testing.T) {
 	}
 	if got := s.Server.Hooks(forgetest.Repo); len(got) != 0 {
 		t.Errorf("the server has hooks %+v", got)
+	}
+}
+
+// TestPutHook_AtOnce: whoever loses the race changes the winner's hook.
+func TestPutHook_AtOnce(t *testing.T) {
+	t.Parallel()
+	s := forgetest.NewSetup(t, github.Provider)
+	hooks := s.Forge.(forge.Hooks)
+	h := forge.Hook{Address: "https://corbel.example.com/hooks/1", Secret: "whsec_ForgetestAtOnce0000000001", Events: []forge.EventType{forge.Push}}
+	var wg sync.WaitGroup
+	ids := make([]string, 8)
+	for i := range ids {
+		wg.Go(func() {
+			got, err := hooks.PutHook(t.Context(), s.Host, forge.Token{Auth: api.AuthTypePERSONAL_ACCESS_TOKEN, Value: forgetest.Good}, forge.Owner{Kind: forge.OfRepository, Name: forgetest.Repo}, h)
+			if err != nil {
+				t.Error(err)
+			}
+			ids[i] = got.ID
+		})
+	}
+	wg.Wait()
+	if slices.Sort(ids); len(slices.Compact(ids)) != 1 || len(s.Server.Hooks(forgetest.Repo)) != 1 {
+		t.Errorf("8 calls at once made the hooks %q", ids)
 	}
 }
