@@ -49,6 +49,13 @@ type Case struct {
 	Cut, CutPull int
 	// Conditional says that a poll that finds nothing costs no rate limit.
 	Conditional bool
+	// Unlisted are words of the error where Good cannot list repositories, and
+	// NoDefaults says that the list has no default branches.
+	Unlisted   []string
+	NoDefaults bool
+	// Vague says that a new title is told as new commits are, with the same
+	// commit.
+	Vague bool
 }
 
 // A stage is a server of a case, as Corbel sees it.
