@@ -28,6 +28,7 @@ func TestPromises(t *testing.T) {
 			Narrow:  forgetest.Token{Value: "ghp_ForgetestPromises0000000000000000002", Login: "mona", Scopes: []string{"repo:status"}},
 			Missing: []string{"repo", "admin:repo_hook"},
 			Lacks:   []string{"scope", "admin:repo_hook"},
+			CutPull: 3000,
 		},
 		"FineGrained": {
 			Kind:   forge.FineGrained,
@@ -43,7 +44,7 @@ func TestPromises(t *testing.T) {
 			api.PullRequestBuildApproverRoleGITHUB_READ: "read", api.PullRequestBuildApproverRoleGITHUB_TRIAGE: "triage", api.PullRequestBuildApproverRoleGITHUB_WRITE: "write",
 			api.PullRequestBuildApproverRoleGITHUB_MAINTAIN: "maintain", api.PullRequestBuildApproverRoleGITHUB_ADMIN: "admin",
 		}
-		c.Cut, c.CutPull, c.Conditional = 300, 3000, true
+		c.Cut, c.Conditional = 300, true
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			forgetest.Promises(t, c)
