@@ -22,6 +22,8 @@ type Told struct {
 	Body  string
 	Want  []forge.Event
 	Err   string // words of the error, where there is one
+	// Disguised says that the body is of another event than Event.
+	Disguised bool
 }
 
 // Telling is how a provider's deliveries are read, and how it makes them.
@@ -199,28 +201,29 @@ var awkward = []string{
 	`"999999-01-01T00:00:00Z"`, strings.Repeat("[", 300) + strings.Repeat("]", 300), `"` + strings.Repeat("x", 5000) + `"`,
 }
 
-// hostile puts each awkward value in place of each value of each delivery, and
-// leaves each out.
+// hostile puts each awkward value in place of each value of the longest
+// delivery of each event, and leaves each out.
 func (t Telling) hostile(test *testing.T) {
 	test.Parallel()
-	for name, c := range t.Told {
-		if c.Err != "" {
-			continue
+	longest := map[string]string{}
+	for _, c := range t.Told {
+		if c.Err == "" && len(c.Body) > len(longest[c.Event]) {
+			longest[c.Event] = c.Body
 		}
-		test.Run(name, func(test *testing.T) {
-			var whole any
-			decoder := json.NewDecoder(strings.NewReader(c.Body))
-			decoder.UseNumber()
-			if err := decoder.Decode(&whole); err != nil {
+	}
+	for event, body := range longest {
+		var whole any
+		decoder := json.NewDecoder(strings.NewReader(body))
+		decoder.UseNumber()
+		if err := decoder.Decode(&whole); err != nil {
+			test.Fatal(err)
+		}
+		each(whole, func(v any) { whole = v }, func() {
+			body, err := json.Marshal(whole)
+			if err != nil {
 				test.Fatal(err)
 			}
-			each(whole, func(v any) { whole = v }, func() {
-				body, err := json.Marshal(whole)
-				if err != nil {
-					test.Fatal(err)
-				}
-				t.safely(test, t.header(c.Event), body)
-			})
+			t.safely(test, t.header(event), body)
 		})
 	}
 }
@@ -288,7 +291,7 @@ func (t Telling) crossed(test *testing.T) {
 	test.Parallel()
 	for name, c := range t.Told {
 		for other, o := range t.Told {
-			if c.Err != "" || o.Err != "" || c.Event == o.Event || shape(o.Want) == "" {
+			if c.Err != "" || o.Err != "" || c.Disguised || c.Event == o.Event || shape(o.Want) == "" {
 				continue
 			}
 			events, err := t.Deliveries.Parse(t.header(o.Event), []byte(c.Body))
