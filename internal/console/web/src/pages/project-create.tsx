@@ -1,0 +1,5 @@
+import { Page } from "../ui/page";
+
+export default function P() {
+  return <Page title="project-create">soon</Page>;
+}

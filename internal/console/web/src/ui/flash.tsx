@@ -1,0 +1,54 @@
+import type { FlashbarProps } from "@cloudscape-design/components/flashbar";
+import { APIError } from "../api";
+import { Text } from "./text";
+
+let list: FlashbarProps.MessageDefinition[] = [];
+let next = 1;
+const watchers = new Set<() => void>();
+
+function set(l: FlashbarProps.MessageDefinition[]) {
+  list = l;
+  for (const f of watchers) f();
+}
+
+/** The messages at the top of the page, for useSyncExternalStore. */
+export const flashes = {
+  subscribe(f: () => void) {
+    watchers.add(f);
+    return () => watchers.delete(f);
+  },
+  list: () => list,
+};
+
+/** Shows a message until it is dismissed; a success goes by itself when five newer ones came. */
+export function flash(type: "success" | "info" | "warning" | "error", header: string, text?: string) {
+  const id = String(next++);
+  set(
+    [
+      {
+        id,
+        type,
+        header: <Text>{header}</Text>,
+        content: text ? <Text lines>{text}</Text> : undefined,
+        dismissible: true,
+        dismissLabel: "Dismiss the message",
+        ariaRole: type === "error" ? ("alert" as const) : ("status" as const),
+        onDismiss: () => set(list.filter((m) => m.id !== id)),
+      },
+      ...list,
+    ].slice(0, 5),
+  );
+}
+
+/** Says that what was tried did not work, and why. "Delete project app". */
+export function flashError(tried: string, error: unknown) {
+  flash("error", `${tried}: not done`, describe(error));
+}
+
+/** An error in words for people. */
+export function describe(error: unknown): string {
+  if (!(error instanceof APIError)) return error instanceof Error ? error.message : String(error);
+  if (error.code === "AccessDeniedException") return `Your access key may not do this. ${error.message}`;
+  const id = error.requestId && error.status >= 500 ? ` The server's log has the cause under request ${error.requestId}.` : "";
+  return (error.message || error.code) + id;
+}
