@@ -64,7 +64,8 @@ export default defineConfig(({ command }) => ({
     react(),
     fontsAsFiles(),
     gzipTwins(),
-    { name: "base", apply: "serve", transformIndexHtml: (html: string) => html.replace('<base href="./"', '<base href="/console/"') },
+    // The server says in the document where the console's root is; here it is always there.
+    { name: "base", apply: "serve", transformIndexHtml: (html: string) => html.replace("<head>", '<head><base href="/console/">') },
   ],
   server: {
     host: "127.0.0.1",

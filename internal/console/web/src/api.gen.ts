@@ -1764,6 +1764,8 @@ export interface BuildspecPhase {
   commands?: number;
 }
 
+export interface WebhookGroupResult { group?: number; matched?: boolean; reason?: string }
+export interface WebhookResult { event?: string; headRef?: string; baseRef?: string; sha?: string; actor?: string; pullRequest?: string; outcome?: string; reason?: string; group?: number; groups?: Array<WebhookGroupResult>; buildId?: string }
 export interface Operations {
   BatchDeleteBuilds: { input: BatchDeleteBuildsInput; output: BatchDeleteBuildsOutput };
   BatchGetBuildBatches: { input: BatchGetBuildBatchesInput; output: BatchGetBuildBatchesOutput };
@@ -1837,6 +1839,9 @@ export interface Operations {
   ListRepositories: { input: {serverType: ServerType; host?: string; search?: string; nextToken?: string}; output: {repositories?: Repository[]; nextToken?: string} };
   CheckBuildspec: { input: {buildspec: string}; output: {problems?: BuildspecProblem[]; phases?: BuildspecPhase[]; variables?: string[]} };
   ListAuditRecords: { input: {resource?: string; nextToken?: string; maxResults?: number}; output: {records?: Array<{seq?: number; at?: number; principal?: string; event?: string; resource?: string; outcome?: string; message?: string; detail?: string; from?: string}>; nextToken?: string} };
+  StartOAuth: { input: {serverType: ServerType; host?: string; flow: "WEB" | "DEVICE"}; output: {authorizeUrl?: string; userCode?: string; verificationUrl?: string; interval?: number; flowId?: string; expires?: number} };
+  PollOAuth: { input: {flowId: string}; output: {state?: "PENDING" | "DONE" | "DENIED" | "EXPIRED"; arn?: string} };
+  TestWebhook: { input: {projectName: string; headers?: Array<{name: string; value: string}>; payload: string; filterGroups?: Array<Array<WebhookFilter>>; start?: boolean}; output: {results?: Array<WebhookResult>} };
 }
 
 export const targets: Record<keyof Operations, string> = {
@@ -1912,4 +1917,7 @@ export const targets: Record<keyof Operations, string> = {
   ListRepositories: "Corbel_20261101.ListRepositories",
   CheckBuildspec: "Corbel_20261101.CheckBuildspec",
   ListAuditRecords: "Corbel_20261101.ListAuditRecords",
+  StartOAuth: "Corbel_20261101.StartOAuth",
+  PollOAuth: "Corbel_20261101.PollOAuth",
+  TestWebhook: "Corbel_20261101.TestWebhook",
 };

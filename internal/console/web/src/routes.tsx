@@ -35,6 +35,7 @@ export const router = createBrowserRouter(
   [
     {
       element: <Shell />,
+      hydrateFallbackElement: <></>,
       errorElement: <Crash />,
       children: [
         { index: true, element: <Navigate to={first} replace /> },
