@@ -61,8 +61,9 @@ var mayImport = map[string]string{
 	"internal/service": "internal/audit api api/corbel api/logs api/secretsmanager api/ssm internal/secret internal/arn internal/access internal/awsjson internal/buildlog internal/credential internal/forge internal/phase internal/store internal/vault foreign",
 	"internal/runner":  "api internal/arn internal/buildlog internal/buildspec internal/credential internal/executor internal/forge internal/phase internal/redact internal/source internal/store foreign",
 
-	"internal/server": "api api/corbel api/logs api/secretsmanager api/ssm internal/access internal/awsjson internal/service internal/sigv4 internal/store",
-	"internal/client": "api internal/awsjson internal/sigv4",
+	"internal/console": "",
+	"internal/server":  "internal/audit internal/console api api/corbel api/logs api/secretsmanager api/ssm internal/access internal/awsjson internal/service internal/sigv4 internal/store",
+	"internal/client":  "api internal/awsjson internal/sigv4",
 }
 
 // wiring may import everything: the program, the demo and the benchmarks.
@@ -138,6 +139,7 @@ var mayReveal = map[string]string{
 	"internal/service/ssm.go":                 "matches the allowed pattern",
 	"internal/runner/variables.go":            "gives it to the build that it is for",
 	"internal/vault/vault.go":                 "seals it",
+	"internal/access/access.go":               "compares it with what a sign-in gives",
 	"internal/credential/credential.go":       "seals it, and makes the Authorization header of git",
 	"internal/forge/github/github.go":         "makes the Authorization header of the API",
 	"internal/forge/rest.go":                  "checks its characters, and keeps it out of repeated words",

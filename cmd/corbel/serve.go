@@ -146,8 +146,15 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 		Store: st, Vault: v, Hosts: hosts, Checker: checker, Logs: logs, Log: log, Now: time.Now,
 		Verify: service.Verify(c.verify), MaxQueued: c.maxQueued, URL: c.publicURL,
 	}
+	handler, err := server.New(server.Config{
+		Service: svc, Keys: keys, Store: st, Log: log, Now: time.Now, PublicURL: c.publicURL, Region: defaultRegion(),
+		Sessions: &access.Sessions{Keys: keys, Life: access.DefaultLife, Idle: access.DefaultIdle},
+	})
+	if err != nil {
+		return err
+	}
 	httpServer := &http.Server{
-		Handler:           server.New(server.Config{Service: svc, Keys: keys, Store: st, Log: log, Now: time.Now}),
+		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,
 		WriteTimeout:      2 * time.Minute,

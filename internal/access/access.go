@@ -1,15 +1,19 @@
-// Package access knows who calls: accounts, their access keys, and the
-// principal that a signed request stands for.
+// Package access knows who calls: accounts, their access keys, the sessions of
+// the console that stand for a key, and the principal behind a request.
 //
 // A key has no rights outside its account, and in it all, or those that its
-// policy gives it. The region is the one that the request was signed for.
+// policy gives it. The region is the one that the request was signed for, or that
+// the console chose.
 package access
 
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base32"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"math/big"
 	"regexp"
@@ -22,20 +26,24 @@ import (
 	"github.com/corbel-build/corbel/internal/vault"
 )
 
-// A Principal is who signed a request, and for which region.
+// A Principal is who sent a request, and for which region.
 type Principal struct {
 	store.Scope
 	User  string
 	KeyID string
 
 	// What is known of the request, for the audit log.
-	Service   string // that it was signed for, such as codebuild
+	Service   string // that it was signed for or is of, such as codebuild
 	From      string // IP address
 	Agent     string // user agent
 	RequestID string
 	Secure    bool // it came by TLS
 
 	Policy *Policy // nil is everything
+
+	// Session tells the console's sessions apart; "" for a signed request.
+	Session string
+	Ends    time.Time // of the session or the key, whichever is first; zero is never
 }
 
 // Context is what the conditions of a policy can ask of the caller.
@@ -139,6 +147,35 @@ func (k *Keys) Find(ctx context.Context, id string) (store.AccessKey, *Policy, a
 	}
 	k.recent.Store(id, now)
 	return key, now.policy, now.secret, nil
+}
+
+// ErrEnded says that a key's time is over.
+var ErrEnded = errors.New("the access key has ended")
+
+// Match returns the key whose secret is the one given, while it has not ended;
+// store.ErrNotFound if the id or the secret is wrong, in the same time.
+func (k *Keys) Match(ctx context.Context, id string, secret api.Secret) (store.AccessKey, error) {
+	key, _, want, err := k.Find(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		// Open something, as for a key that is there, and compare with it.
+		sealed, sealErr := k.Vault.Seal(binding(id, ""), api.Secret(rand.Text()))
+		if sealErr != nil {
+			return key, sealErr
+		}
+		if want, sealErr = k.Vault.Open(binding(id, ""), sealed); sealErr != nil {
+			return key, sealErr
+		}
+	} else if err != nil {
+		return key, err
+	}
+	given, kept := sha256.Sum256([]byte(secret.Reveal())), sha256.Sum256([]byte(want.Reveal()))
+	switch {
+	case subtle.ConstantTimeCompare(given[:], kept[:]) == 0 || err != nil:
+		return store.AccessKey{}, store.ErrNotFound
+	case key.Ended(k.Now()):
+		return key, ErrEnded
+	}
+	return key, nil
 }
 
 func binding(id, account string) string { return vault.Binding("access-key", id, account) }

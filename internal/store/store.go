@@ -61,6 +61,7 @@ type Reader interface {
 	SecretReader
 	SealedReader
 	AuditReader
+	SessionReader
 
 	Account(ctx context.Context, id string) (Account, error)
 	Accounts(ctx context.Context) ([]Account, error)
@@ -113,10 +114,12 @@ type Tx interface {
 	SecretWriter
 	SealedWriter
 	AuditWriter
+	SessionWriter
 
 	PutAccount(ctx context.Context, a Account) error
 	// PutAccessKey stores a new key; ErrExists if the id is taken.
 	PutAccessKey(ctx context.Context, k AccessKey) error
+	// DeleteAccessKey removes a key with the sessions that stand for it.
 	DeleteAccessKey(ctx context.Context, id string) error
 	// SetPolicy replaces a key's policy; ErrNotFound if there is no such key.
 	SetPolicy(ctx context.Context, id, policy string) error
@@ -201,6 +204,9 @@ type AccessKey struct {
 	Policy  string    // what it may do, as JSON; "" is everything in its account
 	Expires time.Time // zero is never
 }
+
+// Ended reports whether the key's time is over.
+func (k AccessKey) Ended(now time.Time) bool { return !k.Expires.IsZero() && !now.Before(k.Expires) }
 
 // A ProjectPage asks for a page of project names after After.
 type ProjectPage struct {

@@ -370,6 +370,9 @@ func (t *tx) SetPolicy(ctx context.Context, id, policy string) error {
 }
 
 func (t *tx) DeleteAccessKey(ctx context.Context, id string) error {
+	if err := t.exec(ctx, `delete from session where key_id = $1`, id); err != nil {
+		return err
+	}
 	return t.must(ctx, store.ErrNotFound, `delete from access_key where id = $1`, id)
 }
 

@@ -33,6 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	}{
 		{"Accounts", accounts},
 		{"AccessKeys", accessKeys},
+		{"Sessions", sessions},
 		{"Credentials", credentials},
 		{"Secrets", secrets},
 		{"Sealed", sealed},
