@@ -7,9 +7,10 @@ import CloudscapeLink from "@cloudscape-design/components/link";
 import KeyValuePairs from "@cloudscape-design/components/key-value-pairs";
 import Modal from "@cloudscape-design/components/modal";
 import SpaceBetween from "@cloudscape-design/components/space-between";
-import { useQueries, useQuery } from "@tanstack/react-query";
-import { call, useAction, useCall, type APIError } from "../api";
-import type { Project, ResolveSourceCredentialsOutput, SourceCredential } from "../api.gen";
+import { useQueries } from "@tanstack/react-query";
+import { call, useAction, useCall } from "../api";
+import type { ResolveSourceCredentialsOutput, SourceCredential } from "../api.gen";
+import { useAllProjects } from "../project/all";
 import { flash, flashError } from "../ui/flash";
 import { isWebAddress, Link } from "../ui/link";
 import { Failure, Loading } from "../ui/state";
@@ -135,31 +136,12 @@ export function CheckNow({ credential, disabled }: { credential: SourceCredentia
   );
 }
 
-/** All projects of the account and region, as they are. */
-function useProjects(skip?: boolean) {
-  return useQuery<Project[], APIError>({
-    queryKey: ["all projects"],
-    enabled: !skip,
-    staleTime: 10_000,
-    queryFn: async ({ signal }) => {
-      const all: Project[] = [];
-      let nextToken: string | undefined;
-      do {
-        const page = await call("ListProjects", nextToken ? { nextToken } : {}, signal);
-        if (page.projects?.length) all.push(...((await call("BatchGetProjects", { names: page.projects }, signal)).projects ?? []));
-        nextToken = page.nextToken;
-      } while (nextToken);
-      return all;
-    },
-  });
-}
-
 /** At most so many projects are asked about one by one. */
 const most = 100;
 
 /** Which projects use a credential, and why: by the server's own resolution. */
 export function useUsers(credential: SourceCredential | undefined) {
-  const projects = useProjects(!credential);
+  const projects = useAllProjects({ skip: !credential });
   // Only a source of the credential's type, or one that says itself what it uses, can resolve to it.
   const candidates = (projects.data ?? []).filter((p) =>
     [p.source, ...(p.secondarySources ?? [])].some((s) => s?.type === credential?.serverType || s?.auth?.resource === credential?.resource),
