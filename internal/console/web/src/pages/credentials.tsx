@@ -48,7 +48,7 @@ export default function Credentials() {
             onSelectionChange={(e) => choose(e.detail.selectedItems[0]?.arn)}
             onRowClick={(e) => choose(e.detail.item.arn)}
             enableKeyboardNavigation
-            stickyColumns={{ first: 0 }}
+            wrapLines
             ariaLabels={{
               tableLabel: "Source credentials",
               selectionGroupLabel: "Choose a credential",

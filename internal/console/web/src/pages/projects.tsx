@@ -56,7 +56,7 @@ function List({ projects }: { projects: Project[] }) {
       variant="container"
       selectionType="single"
       enableKeyboardNavigation
-      stickyColumns={{ first: 0 }}
+      wrapLines
       ariaLabels={{
         tableLabel: "Build projects",
         selectionGroupLabel: "Choose a project",
@@ -94,6 +94,7 @@ function List({ projects }: { projects: Project[] }) {
           sortingField: "name",
           isRowHeader: true,
           minWidth: 160,
+          maxWidth: 360,
           cell: (p) => (
             <Link to={`/projects/${encodeURIComponent(p.name!)}`}>
               <Text>{p.name}</Text>
@@ -101,8 +102,8 @@ function List({ projects }: { projects: Project[] }) {
           ),
         },
         { id: "provider", header: "Source provider", sortingComparator: (a, b) => providerName(a).localeCompare(providerName(b)), cell: providerName },
-        { id: "repository", header: "Repository", sortingComparator: (a, b) => (a.source?.location ?? "").localeCompare(b.source?.location ?? ""), minWidth: 200, cell: (p) => <Text>{p.source?.location ?? "-"}</Text> },
-        { id: "description", header: "Description", minWidth: 160, cell: (p) => <Text>{p.description ?? "-"}</Text> },
+        { id: "repository", header: "Repository", sortingComparator: (a, b) => (a.source?.location ?? "").localeCompare(b.source?.location ?? ""), minWidth: 200, maxWidth: 360, cell: (p) => <Text>{p.source?.location ?? "-"}</Text> },
+        { id: "description", header: "Description", minWidth: 160, maxWidth: 320, cell: (p) => <Text>{p.description ?? "-"}</Text> },
         { id: "modified", header: "Last modified", sortingField: "lastModified", cell: (p) => <Time at={p.lastModified} /> },
       ]}
     />

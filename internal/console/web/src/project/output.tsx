@@ -32,7 +32,7 @@ export function ArtifactsFields({ artifacts: a, onChange, problems }: { artifact
         />
       </FormField>
       {a.type === "S3" && (
-        <>
+        <SpaceBetween size="l">
           <Alert type="warning">Builds on this server cannot upload artifacts yet: one with artifacts fails in UPLOAD_ARTIFACTS.</Alert>
           <FormField label="Bucket name" errorText={problem}>
             <Input value={a.location ?? ""} onChange={(e) => set({ location: e.detail.value })} spellcheck={false} />
@@ -69,7 +69,7 @@ export function ArtifactsFields({ artifacts: a, onChange, problems }: { artifact
           <Checkbox checked={a.encryptionDisabled ?? false} onChange={(e) => set({ encryptionDisabled: e.detail.checked })}>
             Disable artifacts encryption
           </Checkbox>
-        </>
+        </SpaceBetween>
       )}
     </SpaceBetween>
   );
@@ -125,14 +125,14 @@ export function LogsFields({ logs, onChange, problems }: { logs: LogsConfig | un
         </Checkbox>
       </FormField>
       {cw.status === "ENABLED" && (
-        <>
+        <SpaceBetween size="l">
           <FormField label={opt("Group name")} description="By default /aws/codebuild/ and the name of the project.">
             <Input value={cw.groupName ?? ""} onChange={(e) => set({ groupName: optional(e.detail.value) })} spellcheck={false} />
           </FormField>
           <FormField label={opt("Stream name prefix")}>
             <Input value={cw.streamName ?? ""} onChange={(e) => set({ streamName: optional(e.detail.value) })} spellcheck={false} />
           </FormField>
-        </>
+        </SpaceBetween>
       )}
       {s3?.status === "ENABLED" && (
         <FormField label="S3">

@@ -81,14 +81,14 @@ export function SourceFields({ source, version, onChange, onVersion, problems, a
         </FormField>
       )}
       {!isGitHost(source.type) && source.type !== "NO_SOURCE" && (
-        <>
+        <SpaceBetween size="l">
           <Alert type="warning">Builds on this server cannot fetch a source of this type: they fail in DOWNLOAD_SOURCE.</Alert>
           {source.type !== "CODEPIPELINE" && (
             <FormField label="Location" errorText={problems[`${at}.location`]}>
               <Input value={source.location ?? ""} onChange={(e) => set({ location: e.detail.value })} spellcheck={false} />
             </FormField>
           )}
-        </>
+        </SpaceBetween>
       )}
       {source.type !== "NO_SOURCE" && (
         <FormField
@@ -131,7 +131,7 @@ export function SourceFields({ source, version, onChange, onVersion, problems, a
               </Checkbox>
             </FormField>
             {source.reportBuildStatus && (
-              <>
+              <SpaceBetween size="l">
                 <FormField
                   label={
                     <>
@@ -152,7 +152,7 @@ export function SourceFields({ source, version, onChange, onVersion, problems, a
                 >
                   <Input value={source.buildStatusConfig?.targetUrl ?? ""} onChange={(e) => set({ buildStatusConfig: { ...source.buildStatusConfig, targetUrl: optional(e.detail.value) } })} />
                 </FormField>
-              </>
+              </SpaceBetween>
             )}
           </SpaceBetween>
         </ExpandableSection>
@@ -180,7 +180,7 @@ function Repository({ provider, connected, location, onLocation, problem }: Repo
   const publicChoice = { value: "public", label: "Public repository", description: "Fetched without a token. Commits get no status, and webhooks cannot be made." };
 
   return (
-    <>
+    <SpaceBetween size="l">
       {error && !credential && <Failure what="the connection" error={error} retry={() => void refetch()} />}
       {isPending && <Loading what="the connection" />}
       {credential && !replacing && (
@@ -235,7 +235,7 @@ function Repository({ provider, connected, location, onLocation, problem }: Repo
       )}
       {disconnecting && credential && <Disconnect credential={credential} name={name} onClose={() => setDisconnecting(false)} />}
       <Choice provider={provider} list={connected && !open} location={location} onLocation={onLocation} problem={problem} />
-    </>
+    </SpaceBetween>
   );
 }
 
@@ -260,7 +260,7 @@ function Choice({ provider, list, location, onLocation, problem }: { provider: P
   const repositories = q.data?.repositories ?? [];
   const example = `https://${host || names[0] || "HOST"}/OWNER/REPOSITORY.git`;
   return (
-    <>
+    <SpaceBetween size="l">
       {list && names.length > 1 && !provider.known && (
         <FormField label="Host">
           <Select selectedOption={{ value: host, label: host }} options={names.map((n) => ({ value: n, label: n }))} onChange={(e) => setHost(e.detail.selectedOption.value ?? "")} />
@@ -306,7 +306,7 @@ function Choice({ provider, list, location, onLocation, problem }: { provider: P
           <Input value={location ?? ""} onChange={(e) => onLocation(e.detail.value)} spellcheck={false} placeholder={example} inputMode="url" />
         )}
       </FormField>
-    </>
+    </SpaceBetween>
   );
 }
 

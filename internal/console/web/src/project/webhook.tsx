@@ -81,7 +81,7 @@ export function WebhookFields({ webhook, onChange, provider, problems, project, 
         </Alert>
       )}
       {webhook && !webhook.branchFilter && (
-        <>
+        <SpaceBetween size="l">
           <Box color="text-body-secondary">A build starts when an event fits one of the groups. It fits a group when it is one of its events and every condition holds.</Box>
           {groups.map((g, i) => (
             <Group
@@ -132,7 +132,7 @@ export function WebhookFields({ webhook, onChange, provider, problems, project, 
             </FormField>
           )}
           {project && <Tester project={project} groups={groups} provider={provider} />}
-        </>
+        </SpaceBetween>
       )}
     </SpaceBetween>
   );

@@ -3,7 +3,6 @@ import { APIError } from "../api";
 import { Text } from "./text";
 
 let list: FlashbarProps.MessageDefinition[] = [];
-let next = 1;
 const watchers = new Set<() => void>();
 
 function set(l: FlashbarProps.MessageDefinition[]) {
@@ -20,9 +19,9 @@ export const flashes = {
   list: () => list,
 };
 
-/** Shows a message until it is dismissed; a success goes by itself when five newer ones came. */
+/** Shows a message until it is dismissed or five newer ones came. The same message again takes the place of the first. */
 export function flash(type: "success" | "info" | "warning" | "error", header: string, text?: string) {
-  const id = String(next++);
+  const id = `${type} ${header}`;
   set(
     [
       {
@@ -35,7 +34,7 @@ export function flash(type: "success" | "info" | "warning" | "error", header: st
         ariaRole: type === "error" ? ("alert" as const) : ("status" as const),
         onDismiss: () => set(list.filter((m) => m.id !== id)),
       },
-      ...list,
+      ...list.filter((m) => m.id !== id),
     ].slice(0, 5),
   );
 }
