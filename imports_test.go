@@ -58,7 +58,7 @@ var mayImport = map[string]string{
 	"internal/metrics":           "internal/store internal/credential foreign",
 	"internal/status":            "api internal/arn internal/store internal/forge internal/credential",
 
-	"internal/service": "internal/audit api api/corbel api/logs api/secretsmanager api/ssm internal/secret internal/arn internal/access internal/awsjson internal/buildlog internal/credential internal/forge internal/phase internal/store internal/vault foreign",
+	"internal/service": "internal/audit api api/corbel api/logs api/secretsmanager api/ssm internal/secret internal/arn internal/access internal/awsjson internal/buildlog internal/buildspec internal/credential internal/forge internal/phase internal/store internal/vault foreign",
 	"internal/runner":  "api internal/arn internal/buildlog internal/buildspec internal/credential internal/executor internal/forge internal/phase internal/redact internal/source internal/store foreign",
 
 	"internal/console": "",
