@@ -142,6 +142,7 @@ var mayReveal = map[string]string{
 	"internal/access/access.go":               "compares it with what a sign-in gives",
 	"internal/credential/credential.go":       "seals it, and makes the Authorization header of git",
 	"internal/forge/github/github.go":         "makes the Authorization header of the API",
+	"internal/forge/github/hooks.go":          "tells GitHub the secret of a hook",
 	"internal/forge/rest.go":                  "checks its characters, and keeps it out of repeated words",
 	"internal/forge/bitbucket/bitbucket.go":   "makes the header of the API",
 	"internal/forge/datacenter/datacenter.go": "makes the header of the API",
