@@ -58,7 +58,7 @@ var mayImport = map[string]string{
 	"internal/metrics":           "internal/store internal/credential foreign",
 	"internal/status":            "api internal/arn internal/store internal/forge internal/credential",
 
-	"internal/service": "internal/audit api api/corbel api/logs api/secretsmanager api/ssm internal/secret internal/arn internal/access internal/awsjson internal/buildlog internal/credential internal/forge internal/phase internal/store internal/vault foreign",
+	"internal/service": "internal/audit api api/corbel api/logs api/secretsmanager api/ssm internal/secret internal/arn internal/access internal/awsjson internal/buildlog internal/buildspec internal/credential internal/forge internal/phase internal/store internal/vault foreign",
 	"internal/runner":  "api internal/arn internal/buildlog internal/buildspec internal/credential internal/executor internal/forge internal/phase internal/redact internal/source internal/store foreign",
 
 	"internal/console": "",
@@ -142,6 +142,7 @@ var mayReveal = map[string]string{
 	"internal/access/access.go":               "compares it with what a sign-in gives",
 	"internal/credential/credential.go":       "seals it, and makes the Authorization header of git",
 	"internal/forge/github/github.go":         "makes the Authorization header of the API",
+	"internal/forge/github/hooks.go":          "tells GitHub the secret of a hook",
 	"internal/forge/rest.go":                  "checks its characters, and keeps it out of repeated words",
 	"internal/forge/bitbucket/bitbucket.go":   "makes the header of the API",
 	"internal/forge/datacenter/datacenter.go": "makes the header of the API",

@@ -12,26 +12,82 @@ var Contract = api.Model{
 	SigningName:  "codebuild",
 	Shapes:       shapes[:],
 	Operations: []api.Operation{
-		{Name: "CheckSourceCredentials", Input: 2, Output: 3, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
-		{Name: "DescribeSourceCredentials", Input: 6, Output: 7, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
-		{Name: "ResolveSourceCredentials", Input: 14, Output: 15, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "CheckBuildspec", Input: 14, Output: 15, Errors: []string{"InvalidInputException"}},
+		{Name: "CheckSourceCredentials", Input: 16, Output: 17, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "CreateAccessKey", Input: 18, Output: 19, Errors: []string{"InvalidInputException"}},
+		{Name: "DeleteAccessKey", Input: 23, Output: 24, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "DescribeBuildStatistics", Input: 25, Output: 26, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "DescribeServer", Input: 27, Output: 28},
+		{Name: "DescribeSession", Input: 29, Output: 30},
+		{Name: "DescribeSourceCredentials", Input: 31, Output: 32, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "ListAccessKeys", Input: 34, Output: 35},
+		{Name: "ListAuditRecords", Input: 36, Output: 37, Errors: []string{"InvalidInputException"}, Paged: true},
+		{Name: "ListBuildSummaries", Input: 38, Output: 39, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}, Paged: true},
+		{Name: "ListRepositories", Input: 40, Output: 41, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}, Paged: true},
+		{Name: "PollOAuth", Input: 54, Output: 55, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "PutAccessKeyPolicy", Input: 61, Output: 62, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "ResolveSourceCredentials", Input: 64, Output: 65, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "StartOAuth", Input: 74, Output: 75, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
 	},
 }
 
 // Service is every operation of Corbel.
 type Service interface {
+	CheckBuildspec(context.Context, *CheckBuildspecInput) (*CheckBuildspecOutput, error)
 	CheckSourceCredentials(context.Context, *CheckSourceCredentialsInput) (*CheckSourceCredentialsOutput, error)
+	CreateAccessKey(context.Context, *CreateAccessKeyInput) (*CreateAccessKeyOutput, error)
+	DeleteAccessKey(context.Context, *DeleteAccessKeyInput) (*DeleteAccessKeyOutput, error)
+	DescribeBuildStatistics(context.Context, *DescribeBuildStatisticsInput) (*DescribeBuildStatisticsOutput, error)
+	DescribeServer(context.Context, *DescribeServerInput) (*DescribeServerOutput, error)
+	DescribeSession(context.Context, *DescribeSessionInput) (*DescribeSessionOutput, error)
 	DescribeSourceCredentials(context.Context, *DescribeSourceCredentialsInput) (*DescribeSourceCredentialsOutput, error)
+	ListAccessKeys(context.Context, *ListAccessKeysInput) (*ListAccessKeysOutput, error)
+	ListAuditRecords(context.Context, *ListAuditRecordsInput) (*ListAuditRecordsOutput, error)
+	ListBuildSummaries(context.Context, *ListBuildSummariesInput) (*ListBuildSummariesOutput, error)
+	ListRepositories(context.Context, *ListRepositoriesInput) (*ListRepositoriesOutput, error)
+	PollOAuth(context.Context, *PollOAuthInput) (*PollOAuthOutput, error)
+	PutAccessKeyPolicy(context.Context, *PutAccessKeyPolicyInput) (*PutAccessKeyPolicyOutput, error)
 	ResolveSourceCredentials(context.Context, *ResolveSourceCredentialsInput) (*ResolveSourceCredentialsOutput, error)
+	StartOAuth(context.Context, *StartOAuthInput) (*StartOAuthOutput, error)
 }
 
 // Unsupported answers every operation with NotImplementedException. A server
 // embeds it and overrides what it supports.
 type Unsupported struct{}
 
+// CheckBuildspec implements Service.
+func (Unsupported) CheckBuildspec(context.Context, *CheckBuildspecInput) (*CheckBuildspecOutput, error) {
+	return nil, api.NotImplemented("CheckBuildspec")
+}
+
 // CheckSourceCredentials implements Service.
 func (Unsupported) CheckSourceCredentials(context.Context, *CheckSourceCredentialsInput) (*CheckSourceCredentialsOutput, error) {
 	return nil, api.NotImplemented("CheckSourceCredentials")
+}
+
+// CreateAccessKey implements Service.
+func (Unsupported) CreateAccessKey(context.Context, *CreateAccessKeyInput) (*CreateAccessKeyOutput, error) {
+	return nil, api.NotImplemented("CreateAccessKey")
+}
+
+// DeleteAccessKey implements Service.
+func (Unsupported) DeleteAccessKey(context.Context, *DeleteAccessKeyInput) (*DeleteAccessKeyOutput, error) {
+	return nil, api.NotImplemented("DeleteAccessKey")
+}
+
+// DescribeBuildStatistics implements Service.
+func (Unsupported) DescribeBuildStatistics(context.Context, *DescribeBuildStatisticsInput) (*DescribeBuildStatisticsOutput, error) {
+	return nil, api.NotImplemented("DescribeBuildStatistics")
+}
+
+// DescribeServer implements Service.
+func (Unsupported) DescribeServer(context.Context, *DescribeServerInput) (*DescribeServerOutput, error) {
+	return nil, api.NotImplemented("DescribeServer")
+}
+
+// DescribeSession implements Service.
+func (Unsupported) DescribeSession(context.Context, *DescribeSessionInput) (*DescribeSessionOutput, error) {
+	return nil, api.NotImplemented("DescribeSession")
 }
 
 // DescribeSourceCredentials implements Service.
@@ -39,17 +95,65 @@ func (Unsupported) DescribeSourceCredentials(context.Context, *DescribeSourceCre
 	return nil, api.NotImplemented("DescribeSourceCredentials")
 }
 
+// ListAccessKeys implements Service.
+func (Unsupported) ListAccessKeys(context.Context, *ListAccessKeysInput) (*ListAccessKeysOutput, error) {
+	return nil, api.NotImplemented("ListAccessKeys")
+}
+
+// ListAuditRecords implements Service.
+func (Unsupported) ListAuditRecords(context.Context, *ListAuditRecordsInput) (*ListAuditRecordsOutput, error) {
+	return nil, api.NotImplemented("ListAuditRecords")
+}
+
+// ListBuildSummaries implements Service.
+func (Unsupported) ListBuildSummaries(context.Context, *ListBuildSummariesInput) (*ListBuildSummariesOutput, error) {
+	return nil, api.NotImplemented("ListBuildSummaries")
+}
+
+// ListRepositories implements Service.
+func (Unsupported) ListRepositories(context.Context, *ListRepositoriesInput) (*ListRepositoriesOutput, error) {
+	return nil, api.NotImplemented("ListRepositories")
+}
+
+// PollOAuth implements Service.
+func (Unsupported) PollOAuth(context.Context, *PollOAuthInput) (*PollOAuthOutput, error) {
+	return nil, api.NotImplemented("PollOAuth")
+}
+
+// PutAccessKeyPolicy implements Service.
+func (Unsupported) PutAccessKeyPolicy(context.Context, *PutAccessKeyPolicyInput) (*PutAccessKeyPolicyOutput, error) {
+	return nil, api.NotImplemented("PutAccessKeyPolicy")
+}
+
 // ResolveSourceCredentials implements Service.
 func (Unsupported) ResolveSourceCredentials(context.Context, *ResolveSourceCredentialsInput) (*ResolveSourceCredentialsOutput, error) {
 	return nil, api.NotImplemented("ResolveSourceCredentials")
+}
+
+// StartOAuth implements Service.
+func (Unsupported) StartOAuth(context.Context, *StartOAuthInput) (*StartOAuthOutput, error) {
+	return nil, api.NotImplemented("StartOAuth")
 }
 
 // Calls returns the operations of s by name, each of which reads its
 // request document and answers with its output.
 func Calls(s Service) map[string]func(context.Context, []byte) (any, error) {
 	return map[string]func(context.Context, []byte) (any, error){
-		"CheckSourceCredentials":    api.Call(&Contract, 2, s.CheckSourceCredentials),
-		"DescribeSourceCredentials": api.Call(&Contract, 6, s.DescribeSourceCredentials),
-		"ResolveSourceCredentials":  api.Call(&Contract, 14, s.ResolveSourceCredentials),
+		"CheckBuildspec":            api.Call(&Contract, 14, s.CheckBuildspec),
+		"CheckSourceCredentials":    api.Call(&Contract, 16, s.CheckSourceCredentials),
+		"CreateAccessKey":           api.Call(&Contract, 18, s.CreateAccessKey),
+		"DeleteAccessKey":           api.Call(&Contract, 23, s.DeleteAccessKey),
+		"DescribeBuildStatistics":   api.Call(&Contract, 25, s.DescribeBuildStatistics),
+		"DescribeServer":            api.Call(&Contract, 27, s.DescribeServer),
+		"DescribeSession":           api.Call(&Contract, 29, s.DescribeSession),
+		"DescribeSourceCredentials": api.Call(&Contract, 31, s.DescribeSourceCredentials),
+		"ListAccessKeys":            api.Call(&Contract, 34, s.ListAccessKeys),
+		"ListAuditRecords":          api.Call(&Contract, 36, s.ListAuditRecords),
+		"ListBuildSummaries":        api.Call(&Contract, 38, s.ListBuildSummaries),
+		"ListRepositories":          api.Call(&Contract, 40, s.ListRepositories),
+		"PollOAuth":                 api.Call(&Contract, 54, s.PollOAuth),
+		"PutAccessKeyPolicy":        api.Call(&Contract, 61, s.PutAccessKeyPolicy),
+		"ResolveSourceCredentials":  api.Call(&Contract, 64, s.ResolveSourceCredentials),
+		"StartOAuth":                api.Call(&Contract, 74, s.StartOAuth),
 	}
 }

@@ -10,6 +10,72 @@ type Ability struct {
 	Reason *string    `json:"reason,omitzero"`
 }
 
+// AccessKey is a structure of the model.
+type AccessKey struct {
+	AccessKeyId *string        `json:"accessKeyId,omitzero"`
+	User        *string        `json:"user,omitzero"`
+	Created     *api.Timestamp `json:"created,omitzero"`
+	Expires     *api.Timestamp `json:"expires,omitzero"`
+	Policy      *string        `json:"policy,omitzero"`
+}
+
+// AskedScope is a structure of the model.
+type AskedScope struct {
+	Scope     *string `json:"scope,omitzero"`
+	NeededFor *string `json:"neededFor,omitzero"`
+}
+
+// AuditRecord is a structure of the model.
+type AuditRecord struct {
+	Seq       *int64         `json:"seq,omitzero"`
+	At        *api.Timestamp `json:"at,omitzero"`
+	Principal *string        `json:"principal,omitzero"`
+	Event     *string        `json:"event,omitzero"`
+	Resource  *string        `json:"resource,omitzero"`
+	Outcome   *string        `json:"outcome,omitzero"`
+	Message   *string        `json:"message,omitzero"`
+	Detail    *string        `json:"detail,omitzero"`
+	From      *string        `json:"from,omitzero"`
+}
+
+// BuildDay is a structure of the model.
+type BuildDay struct {
+	Date          *string  `json:"date,omitzero"`
+	Succeeded     *int     `json:"succeeded,omitzero"`
+	Failed        *int     `json:"failed,omitzero"`
+	Stopped       *int     `json:"stopped,omitzero"`
+	Faulted       *int     `json:"faulted,omitzero"`
+	TimedOut      *int     `json:"timedOut,omitzero"`
+	MedianSeconds *float64 `json:"medianSeconds,omitzero"`
+	P90Seconds    *float64 `json:"p90Seconds,omitzero"`
+}
+
+// BuildspecPhase is a structure of the model.
+type BuildspecPhase struct {
+	Name     *string `json:"name,omitzero"`
+	Commands *int    `json:"commands,omitzero"`
+}
+
+// BuildspecProblem is a structure of the model.
+type BuildspecProblem struct {
+	Line     *int            `json:"line,omitzero"`
+	Column   *int            `json:"column,omitzero"`
+	Severity ProblemSeverity `json:"severity,omitzero"`
+	Message  *string         `json:"message,omitzero"`
+}
+
+// CheckBuildspecInput is a structure of the model.
+type CheckBuildspecInput struct {
+	Buildspec *string `json:"buildspec,omitzero"`
+}
+
+// CheckBuildspecOutput is a structure of the model.
+type CheckBuildspecOutput struct {
+	Problems  []BuildspecProblem `json:"problems,omitzero"`
+	Phases    []BuildspecPhase   `json:"phases,omitzero"`
+	Variables []string           `json:"variables,omitzero"`
+}
+
 // CheckSourceCredentialsInput is a structure of the model.
 type CheckSourceCredentialsInput struct {
 	Arn        *string `json:"arn,omitzero"`
@@ -22,12 +88,78 @@ type CheckSourceCredentialsOutput struct {
 	Repository        *RepositoryAbilities `json:"repository,omitzero"`
 }
 
+// CreateAccessKeyInput is a structure of the model.
+type CreateAccessKeyInput struct {
+	User    *string        `json:"user,omitzero"`
+	Policy  *string        `json:"policy,omitzero"`
+	Expires *api.Timestamp `json:"expires,omitzero"`
+}
+
+// CreateAccessKeyOutput is a structure of the model.
+type CreateAccessKeyOutput struct {
+	AccessKey       *AccessKey `json:"accessKey,omitzero"`
+	SecretAccessKey api.Secret `json:"secretAccessKey,omitzero"`
+}
+
 // CredentialUse is a structure of the model.
 type CredentialUse struct {
 	At      *api.Timestamp `json:"at,omitzero"`
 	Purpose *string        `json:"purpose,omitzero"`
 	Build   *string        `json:"build,omitzero"`
 	Host    *string        `json:"host,omitzero"`
+}
+
+// DeleteAccessKeyInput is a structure of the model.
+type DeleteAccessKeyInput struct {
+	AccessKeyId *string `json:"accessKeyId,omitzero"`
+}
+
+// DeleteAccessKeyOutput is a structure of the model.
+type DeleteAccessKeyOutput struct {
+}
+
+// DescribeBuildStatisticsInput is a structure of the model.
+type DescribeBuildStatisticsInput struct {
+	ProjectName *string `json:"projectName,omitzero"`
+	Days        *int    `json:"days,omitzero"`
+}
+
+// DescribeBuildStatisticsOutput is a structure of the model.
+type DescribeBuildStatisticsOutput struct {
+	Queued   *int                `json:"queued,omitzero"`
+	Running  *int                `json:"running,omitzero"`
+	Days     []BuildDay          `json:"days,omitzero"`
+	Projects []ProjectStatistics `json:"projects,omitzero"`
+}
+
+// DescribeServerInput is a structure of the model.
+type DescribeServerInput struct {
+}
+
+// DescribeServerOutput is a structure of the model.
+type DescribeServerOutput struct {
+	Version           *string          `json:"version,omitzero"`
+	PublicUrl         *string          `json:"publicUrl,omitzero"`
+	Builds            *int             `json:"builds,omitzero"`
+	Executor          *string          `json:"executor,omitzero"`
+	VerifyCredentials *string          `json:"verifyCredentials,omitzero"`
+	Providers         []SourceProvider `json:"providers,omitzero"`
+}
+
+// DescribeSessionInput is a structure of the model.
+type DescribeSessionInput struct {
+}
+
+// DescribeSessionOutput is a structure of the model.
+type DescribeSessionOutput struct {
+	Account     *string        `json:"account,omitzero"`
+	User        *string        `json:"user,omitzero"`
+	AccessKeyId *string        `json:"accessKeyId,omitzero"`
+	Region      *string        `json:"region,omitzero"`
+	Partition   *string        `json:"partition,omitzero"`
+	Regions     []string       `json:"regions,omitzero"`
+	Restricted  *bool          `json:"restricted,omitzero"`
+	Expires     *api.Timestamp `json:"expires,omitzero"`
 }
 
 // DescribeSourceCredentialsInput is a structure of the model.
@@ -40,10 +172,129 @@ type DescribeSourceCredentialsOutput struct {
 	SourceCredentials []SourceCredential `json:"sourceCredentials,omitzero"`
 }
 
+// ListAccessKeysInput is a structure of the model.
+type ListAccessKeysInput struct {
+}
+
+// ListAccessKeysOutput is a structure of the model.
+type ListAccessKeysOutput struct {
+	AccessKeys []AccessKey `json:"accessKeys,omitzero"`
+}
+
+// ListAuditRecordsInput is a structure of the model.
+type ListAuditRecordsInput struct {
+	Resource   *string `json:"resource,omitzero"`
+	NextToken  *string `json:"nextToken,omitzero"`
+	MaxResults *int    `json:"maxResults,omitzero"`
+}
+
+// ListAuditRecordsOutput is a structure of the model.
+type ListAuditRecordsOutput struct {
+	Records   []AuditRecord `json:"records,omitzero"`
+	NextToken *string       `json:"nextToken,omitzero"`
+}
+
+// ListBuildSummariesInput is a structure of the model.
+type ListBuildSummariesInput struct {
+	ProjectName *string        `json:"projectName,omitzero"`
+	Status      *string        `json:"status,omitzero"`
+	Initiator   *string        `json:"initiator,omitzero"`
+	Since       *api.Timestamp `json:"since,omitzero"`
+	NextToken   *string        `json:"nextToken,omitzero"`
+	MaxResults  *int           `json:"maxResults,omitzero"`
+}
+
+// ListBuildSummariesOutput is a structure of the model.
+type ListBuildSummariesOutput struct {
+	Builds    []ListedBuild `json:"builds,omitzero"`
+	NextToken *string       `json:"nextToken,omitzero"`
+}
+
+// ListRepositoriesInput is a structure of the model.
+type ListRepositoriesInput struct {
+	ServerType *string `json:"serverType,omitzero"`
+	Host       *string `json:"host,omitzero"`
+	Search     *string `json:"search,omitzero"`
+	NextToken  *string `json:"nextToken,omitzero"`
+}
+
+// ListRepositoriesOutput is a structure of the model.
+type ListRepositoriesOutput struct {
+	Repositories []ListedRepository `json:"repositories,omitzero"`
+	NextToken    *string            `json:"nextToken,omitzero"`
+}
+
+// ListedBuild is a structure of the model.
+type ListedBuild struct {
+	Id                    *string        `json:"id,omitzero"`
+	ProjectName           *string        `json:"projectName,omitzero"`
+	BuildNumber           *int64         `json:"buildNumber,omitzero"`
+	BuildStatus           *string        `json:"buildStatus,omitzero"`
+	CurrentPhase          *string        `json:"currentPhase,omitzero"`
+	SourceVersion         *string        `json:"sourceVersion,omitzero"`
+	ResolvedSourceVersion *string        `json:"resolvedSourceVersion,omitzero"`
+	Initiator             *string        `json:"initiator,omitzero"`
+	StartTime             *api.Timestamp `json:"startTime,omitzero"`
+	EndTime               *api.Timestamp `json:"endTime,omitzero"`
+}
+
+// ListedRepository is a structure of the model.
+type ListedRepository struct {
+	Name          *string `json:"name,omitzero"`
+	Url           *string `json:"url,omitzero"`
+	Private       *bool   `json:"private,omitzero"`
+	DefaultBranch *string `json:"defaultBranch,omitzero"`
+}
+
 // MissingScope is a structure of the model.
 type MissingScope struct {
 	Scope     *string `json:"scope,omitzero"`
 	NeededFor *string `json:"neededFor,omitzero"`
+}
+
+// OAuthFlows is a structure of the model.
+type OAuthFlows struct {
+	Web    *bool `json:"web,omitzero"`
+	Device *bool `json:"device,omitzero"`
+}
+
+// PollOAuthInput is a structure of the model.
+type PollOAuthInput struct {
+	FlowId *string `json:"flowId,omitzero"`
+}
+
+// PollOAuthOutput is a structure of the model.
+type PollOAuthOutput struct {
+	State   OAuthState `json:"state,omitzero"`
+	Arn     *string    `json:"arn,omitzero"`
+	Message *string    `json:"message,omitzero"`
+}
+
+// ProjectStatistics is a structure of the model.
+type ProjectStatistics struct {
+	Name      *string      `json:"name,omitzero"`
+	Last      *ListedBuild `json:"last,omitzero"`
+	Succeeded *int         `json:"succeeded,omitzero"`
+	Failed    *int         `json:"failed,omitzero"`
+}
+
+// ProviderHost is a structure of the model.
+type ProviderHost struct {
+	Name        *string `json:"name,omitzero"`
+	Git         *string `json:"git,omitzero"`
+	Api         *string `json:"api,omitzero"`
+	InsecureSsl *bool   `json:"insecureSsl,omitzero"`
+}
+
+// PutAccessKeyPolicyInput is a structure of the model.
+type PutAccessKeyPolicyInput struct {
+	AccessKeyId *string `json:"accessKeyId,omitzero"`
+	Policy      *string `json:"policy,omitzero"`
+}
+
+// PutAccessKeyPolicyOutput is a structure of the model.
+type PutAccessKeyPolicyOutput struct {
+	AccessKey *AccessKey `json:"accessKey,omitzero"`
 }
 
 // RepositoryAbilities is a structure of the model.
@@ -101,4 +352,42 @@ type SourceCredential struct {
 	LastChecked   *api.Timestamp  `json:"lastChecked,omitzero"`
 	LastUsed      *CredentialUse  `json:"lastUsed,omitzero"`
 	Hosts         []string        `json:"hosts,omitzero"`
+}
+
+// SourceProvider is a structure of the model.
+type SourceProvider struct {
+	ServerType    *string        `json:"serverType,omitzero"`
+	Name          *string        `json:"name,omitzero"`
+	Known         *bool          `json:"known,omitzero"`
+	Hosts         []ProviderHost `json:"hosts,omitzero"`
+	AuthTypes     []string       `json:"authTypes,omitzero"`
+	TokenUrls     []TokenUrl     `json:"tokenUrls,omitzero"`
+	GitUserHint   *string        `json:"gitUserHint,omitzero"`
+	Oauth         *OAuthFlows    `json:"oauth,omitzero"`
+	Scopes        []AskedScope   `json:"scopes,omitzero"`
+	Events        []string       `json:"events,omitzero"`
+	ApproverRoles []string       `json:"approverRoles,omitzero"`
+}
+
+// StartOAuthInput is a structure of the model.
+type StartOAuthInput struct {
+	ServerType *string   `json:"serverType,omitzero"`
+	Host       *string   `json:"host,omitzero"`
+	Flow       OAuthFlow `json:"flow,omitzero"`
+}
+
+// StartOAuthOutput is a structure of the model.
+type StartOAuthOutput struct {
+	AuthorizeUrl    *string        `json:"authorizeUrl,omitzero"`
+	UserCode        *string        `json:"userCode,omitzero"`
+	VerificationUrl *string        `json:"verificationUrl,omitzero"`
+	Interval        *int           `json:"interval,omitzero"`
+	FlowId          *string        `json:"flowId,omitzero"`
+	Expires         *api.Timestamp `json:"expires,omitzero"`
+}
+
+// TokenUrl is a structure of the model.
+type TokenUrl struct {
+	Host *string `json:"host,omitzero"`
+	Url  *string `json:"url,omitzero"`
 }

@@ -93,30 +93,41 @@ type found struct {
 
 var userName = regexp.MustCompile(`^[\w+=,.@-]{1,64}$`) // IAM user names: API reference, CreateUser
 
-// Create makes and stores a key for a user of the account. A policy of "" is
-// everything, a zero time never.
-func (k *Keys) Create(ctx context.Context, account, user, policy string, expires time.Time) (id string, secret api.Secret, err error) {
+// New makes a key for a user of the account, to be stored. A policy of "" is
+// everything, a zero time never. Its errors are the caller's.
+func (k *Keys) New(account, user, policy string, expires time.Time) (store.AccessKey, api.Secret, error) {
+	key := store.AccessKey{Account: account, User: user, Created: k.Now(), Policy: policy, Expires: expires}
 	if !userName.MatchString(user) {
-		return "", "", fmt.Errorf("user name %q: want 1 to 64 letters, digits or _+=,.@-", user)
+		return key, "", fmt.Errorf("user name %q: want 1 to 64 letters, digits or _+=,.@-", user)
 	}
 	if policy != "" {
 		if _, err := ParsePolicy(policy); err != nil {
-			return "", "", err
+			return key, "", err
 		}
 	}
 	// The shapes are those of IAM: AKIA and 16 characters of base32, and 40
 	// characters of base64.
 	var b [40]byte
 	rand.Read(b[:])
-	id = "AKIA" + base32.StdEncoding.EncodeToString(b[:10])
-	secret = api.Secret(base64.StdEncoding.EncodeToString(b[10:]))
-	return id, secret, k.Store.Update(ctx, func(tx store.Tx) error {
-		sealed, err := k.Vault.Seal(binding(id, account), secret)
-		if err != nil {
-			return fmt.Errorf("seal access key %s: %w", id, err)
-		}
-		return tx.PutAccessKey(ctx, store.AccessKey{ID: id, Account: account, User: user, Sealed: sealed, Created: k.Now(), Policy: policy, Expires: expires})
-	})
+	key.ID = "AKIA" + base32.StdEncoding.EncodeToString(b[:10])
+	return key, api.Secret(base64.StdEncoding.EncodeToString(b[10:])), nil
+}
+
+// Put stores a new key with its secret, in tx.
+func (k *Keys) Put(ctx context.Context, tx store.Tx, key store.AccessKey, secret api.Secret) (err error) {
+	if key.Sealed, err = k.Vault.Seal(binding(key.ID, key.Account), secret); err != nil {
+		return fmt.Errorf("seal access key %s: %w", key.ID, err)
+	}
+	return tx.PutAccessKey(ctx, key)
+}
+
+// Create makes and stores a key.
+func (k *Keys) Create(ctx context.Context, account, user, policy string, expires time.Time) (id string, secret api.Secret, err error) {
+	key, secret, err := k.New(account, user, policy, expires)
+	if err != nil {
+		return "", "", err
+	}
+	return key.ID, secret, k.Store.Update(ctx, func(tx store.Tx) error { return k.Put(ctx, tx, key, secret) })
 }
 
 // Find returns a key with its policy and its secret; store.ErrNotFound if there

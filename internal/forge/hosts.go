@@ -209,5 +209,11 @@ func (h *Hosts) For(t api.ServerType) []Host {
 // All returns every host, the known ones first.
 func (h *Hosts) All() []Host { return slices.Clone(h.list()) }
 
+// Clone is the source location of the repository at path, without .git, which
+// has the provider's GitPrefix. Locate takes it.
+func (h Host) Clone(path string) string {
+	return cmp.Or(h.scheme, "https") + "://" + h.Name + "/" + path + ".git"
+}
+
 // Insecure reports whether nobody looks at the host's certificate.
 func (h Host) Insecure() bool { return h.insecure }

@@ -27,6 +27,9 @@ type REST struct {
 	Host      Host
 	Token     api.Secret
 	Sign      func(*http.Request) // puts the token into a header
+	// Hide are further secrets that Clean takes out of a provider's words,
+	// such as that of a hook. Like a token they have no place in an error.
+	Hide []api.Secret
 }
 
 // A Reply is what a provider said, whatever it was.
@@ -41,6 +44,8 @@ const (
 	pause = time.Minute
 	// maxText bounds what is repeated of a provider's words, in characters.
 	maxText = 200
+	// maxPages bounds a list that is read to its end.
+	maxPages = 100
 )
 
 // Do sends a request to a path below the host's API, with in as JSON unless it
@@ -48,6 +53,45 @@ const (
 // or one that says nothing about the request: a limit, a fault of the server,
 // a redirect elsewhere.
 func (c REST) Do(ctx context.Context, method, path string, in any) (*Reply, error) {
+	return c.do(ctx, method, path, in, "")
+}
+
+// Get asks for a path below the host's API. With etag, which is the header of
+// that name of a former answer, an answer that is the same has status 304 and
+// no body. The error is that of Do.
+func (c REST) Get(ctx context.Context, path, etag string) (*Reply, error) {
+	return c.do(ctx, http.MethodGet, path, nil, etag)
+}
+
+// Pages gets path and then each path that read finds in the answer before,
+// until that is "". A list of more than 100 pages is an error, which is no use
+// to repeat.
+func (c REST) Pages(ctx context.Context, path string, read func(*Reply) (next string, err error)) error {
+	for range maxPages {
+		a, err := c.Get(ctx, path, "")
+		if err != nil {
+			return err
+		}
+		if path, err = read(a); err != nil || path == "" {
+			return err
+		}
+	}
+	return c.Failed("the list has more than %d pages, which are not read", maxPages)
+}
+
+// Below returns the path below the host's API of an address that an answer
+// names, for Do and Get. The error is for one that is elsewhere: a token stays
+// at its host.
+func (c REST) Below(address string) (string, error) {
+	if path, ok := strings.CutPrefix(address, c.Host.API); ok && strings.HasPrefix(path, "/") {
+		return path, nil
+	}
+	e := c.Unreachable("it continues a list at another address than %s, which was not followed: a token stays at its host", c.Host.API)
+	e.Worthwhile = false
+	return "", e
+}
+
+func (c REST) do(ctx context.Context, method, path string, in any, etag string) (*Reply, error) {
 	if c.Host.API == "" {
 		return nil, &Error{Host: c.Host.Name, Text: "no address of an API is known for it; list the host with corbel hosts"}
 	}
@@ -68,6 +112,9 @@ func (c REST) Do(ctx context.Context, method, path string, in any) (*Reply, erro
 	if in != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}
+	if etag != "" {
+		r.Header.Set("If-None-Match", etag)
+	}
 	c.Sign(r)
 	res, err := Client(c.Transport, c.Host).Do(r)
 	if err != nil {
@@ -77,6 +124,9 @@ func (c REST) Do(ctx context.Context, method, path string, in any) (*Reply, erro
 	a := &Reply{Status: res.StatusCode, Header: res.Header}
 	if a.Body, err = io.ReadAll(res.Body); err != nil {
 		return nil, c.silent(err)
+	}
+	if etag != "" && a.Status == http.StatusNotModified {
+		return a, nil
 	}
 	return a, c.trouble(a)
 }
@@ -142,7 +192,7 @@ func (c REST) Strange(provider string, a *Reply) *Error {
 }
 
 // Clean makes another's words fit to be shown: short, on one line, without the
-// token.
+// token and what else is to be hidden.
 func (c REST) Clean(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == unicode.ReplacementChar {
@@ -150,8 +200,10 @@ func (c REST) Clean(text string) string {
 		}
 		return r
 	}, text)
-	if t := c.Token.Reveal(); t != "" {
-		text = strings.ReplaceAll(text, t, "***")
+	for _, secret := range append([]api.Secret{c.Token}, c.Hide...) {
+		if t := secret.Reveal(); t != "" {
+			text = strings.ReplaceAll(text, t, "***")
+		}
 	}
 	return Cut(text, maxText)
 }
@@ -190,6 +242,10 @@ func (a *Reply) Remaining(headers ...string) int {
 // another type than expected is as if the provider had not said it.
 func (a *Reply) Decode(v any) bool { return json.Unmarshal(a.Body, v) == nil }
 
+// Cut reports whether the answer was longer than what is read of one, so that
+// Decode fails.
+func (a *Reply) Cut() bool { return len(a.Body) >= maxAnswer }
+
 // CheckToken says why a text cannot be a token, before it becomes a header.
 func (c REST) CheckToken() error {
 	if strings.ContainsFunc(c.Token.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
@@ -201,27 +257,57 @@ func (c REST) CheckToken() error {
 // CheckStatus checks what a status is given for: repo as owner/name, where
 // groups lets the owner be a path, and the status itself.
 func (c REST) CheckStatus(repo string, groups bool, s Status) error {
-	wrong := func(format string, args ...any) error {
-		return c.Failed("set commit status: "+format, args...)
+	const doing = "set commit status"
+	if err := c.CheckName(doing, repo, groups); err != nil {
+		return err
 	}
-	parts := strings.Split(repo, "/")
-	if len(parts) < 2 || len(parts) > 2 && !groups {
-		return wrong("repository %q is not owner/name", repo)
-	}
-	for i, p := range parts {
-		if i == 0 {
-			p = strings.TrimPrefix(p, "~")
-		}
-		if !segment(p) {
-			return wrong("repository %q is not owner/name", repo)
-		}
-	}
-	if len(s.SHA) != 40 && len(s.SHA) != 64 || strings.Trim(s.SHA, "0123456789abcdefABCDEF") != "" {
-		return wrong("%q is not the id of a commit", s.SHA)
+	if err := c.CheckCommit(doing, s.SHA); err != nil {
+		return err
 	}
 	switch s.State {
 	case Pending, Success, Failure, Fault:
 		return nil
 	}
-	return wrong("there is no state %q", s.State)
+	return c.Failed("%s: there is no state %q", doing, s.State)
+}
+
+// CheckName checks that repo is owner/name, where groups lets the owner be a
+// path, before it becomes a part of an address. doing is what for.
+func (c REST) CheckName(doing, repo string, groups bool) error {
+	parts := strings.Split(repo, "/")
+	bad := len(parts) < 2 || len(parts) > 2 && !groups
+	for i, p := range parts {
+		bad = bad || !segment(owner(i, p))
+	}
+	if bad {
+		return c.Failed("%s: repository %q is not owner/name", doing, repo)
+	}
+	return nil
+}
+
+// owner is a part of a name without the tilde that the first may begin with.
+func owner(i int, part string) string {
+	if i == 0 {
+		return strings.TrimPrefix(part, "~")
+	}
+	return part
+}
+
+// CheckOwner checks the name of an organization, or of a group with its
+// parents, as CheckName does.
+func (c REST) CheckOwner(doing, name string) error {
+	for i, p := range strings.Split(name, "/") {
+		if !segment(owner(i, p)) {
+			return c.Failed("%s: %q is not the name of an owner", doing, name)
+		}
+	}
+	return nil
+}
+
+// CheckCommit checks that sha is the full id of a commit, as CheckName does.
+func (c REST) CheckCommit(doing, sha string) error {
+	if len(sha) != 40 && len(sha) != 64 || strings.Trim(sha, "0123456789abcdefABCDEF") != "" {
+		return c.Failed("%s: %q is not the id of a commit", doing, sha)
+	}
+	return nil
 }

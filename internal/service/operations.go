@@ -137,6 +137,21 @@ var CredentialOperations = []Operation{
 	{"DescribeSourceCredentials", Full, "`corbel credentials list`"},
 	{"CheckSourceCredentials", Full, "`corbel credentials check`"},
 	{"ResolveSourceCredentials", Full, "`corbel credentials resolve`"},
+	{"StartOAuth", None, ""},
+	{"PollOAuth", None, ""},
+	{"ListRepositories", None, ""},
+
+	{"DescribeSession", Full, ""},
+	{"DescribeServer", Full, ""},
+	{"CheckBuildspec", Full, ""},
+	{"ListBuildSummaries", Full, ""},
+	{"DescribeBuildStatistics", Full, "at most the 100 projects that were built last"},
+
+	{"ListAccessKeys", Full, "`corbel keys list`"},
+	{"CreateAccessKey", Full, "`corbel keys create`"},
+	{"DeleteAccessKey", Full, "`corbel keys delete`"},
+	{"PutAccessKeyPolicy", Full, "`corbel keys policy`"},
+	{"ListAuditRecords", Full, "of the caller's account; `corbel audit list`"},
 }
 
 // OperationsDocument writes docs/operations.md.

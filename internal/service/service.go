@@ -34,6 +34,7 @@ type Service struct {
 
 	Store   store.Store
 	Vault   *vault.Vault
+	Keys    *access.Keys
 	Hosts   *forge.Hosts
 	Checker *credential.Checker
 	Logs    *buildlog.Logs
@@ -43,6 +44,7 @@ type Service struct {
 	Verify    Verify
 	MaxQueued int    // builds waiting in an account; further starts are refused. 0 is no limit
 	URL       string // where people reach this server, without a slash at the end
+	About     About
 }
 
 // Verify says what an import does with the provider's opinion of a token.

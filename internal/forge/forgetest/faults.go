@@ -1,9 +1,12 @@
 package forgetest
 
 import (
+	"bytes"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"time"
@@ -94,6 +97,46 @@ func Hold(until <-chan struct{}) func(http.ResponseWriter, *http.Request, http.H
 		case <-until:
 			next.ServeHTTP(w, r)
 		case <-r.Context().Done():
+		}
+	}
+}
+
+// Late keeps the answer, of a request that was carried out, until the channel
+// is closed or the client leaves.
+func Late(until <-chan struct{}) func(http.ResponseWriter, *http.Request, http.Handler) {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		kept := httptest.NewRecorder()
+		next.ServeHTTP(kept, r)
+		select {
+		case <-until:
+			maps.Copy(w.Header(), kept.Header())
+			w.WriteHeader(kept.Code)
+			_, _ = w.Write(kept.Body.Bytes())
+		case <-r.Context().Done():
+		}
+	}
+}
+
+// Lost carries a request out and breaks the connection without an answer.
+func Lost() func(http.ResponseWriter, *http.Request, http.Handler) {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		next.ServeHTTP(httptest.NewRecorder(), r)
+		Reset()(w, r, next)
+	}
+}
+
+// Twice carries a request out two times, as when something on the way sends it
+// again, and gives the second answer.
+func Twice() func(http.ResponseWriter, *http.Request, http.Handler) {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return // the client left
+		}
+		for _, to := range []http.ResponseWriter{httptest.NewRecorder(), w} {
+			again := r.Clone(r.Context())
+			again.Body = io.NopCloser(bytes.NewReader(body))
+			next.ServeHTTP(to, again)
 		}
 	}
 }

@@ -8,6 +8,12 @@
 // api.github.com does. It has state: statuses and hooks that were made are
 // listed. Inject makes it misbehave.
 //
+// Things happen there when a test says so: Push, Move, OpenPull, Comment,
+// Publish and others, and when git pushes. Each tells the hooks that want to
+// know, over HTTP to addresses on this machine, and returns when they have
+// answered; Deliveries has what they were told, Redeliver tells it again, and
+// Misdeliver makes it go wrong.
+//
 // NewEvil starts a server that answers everything with one status. Redirect to
 // one that says 401 and to one that says 200: some leaks only show with one.
 //
@@ -53,6 +59,9 @@ type Options struct {
 	Dialect *Dialect
 	// Now is the clock that tokens expire by. The default is time.Now.
 	Now func() time.Time
+	// Patience is how long an answer to a delivery may take. The default is 10
+	// seconds, as GitHub's.
+	Patience time.Duration
 }
 
 // A Dialect is how a provider speaks.
@@ -70,18 +79,32 @@ type Dialect struct {
 	// gitUser says whether git may present this user name beside the token;
 	// nil is any.
 	gitUser func(t *token, user string) bool
+
+	// pullRef is the ref of a pull request's head in the repository that it
+	// asks, with %d for its number; "" if it has none there.
+	pullRef string
+	// tell says what a hook is told of a happening: nothing if it did not ask
+	// for that. It is nil where nothing is told yet.
+	tell func(s *Server, k Hook, h happening) []message
+	// sign sets the headers of a delivery, which say what it is and, unless
+	// secret is "", that it is the provider's.
+	sign func(s *Server, secret string, d *Delivery)
 }
 
 // GitHub is that of github.com and of an Enterprise server.
 var GitHub = Dialect{
 	api: func(path string) (string, bool) {
 		rest := strings.TrimPrefix(path, "/api/v3")
-		return rest, rest != path || strings.HasPrefix(path, "/repos/") || strings.HasPrefix(path, "/repositories/") || path == "/user" || path == "/rate_limit"
+		return rest, rest != path || strings.HasPrefix(path, "/repos/") || strings.HasPrefix(path, "/repositories/") || strings.HasPrefix(path, "/orgs/") || path == "/user" || strings.HasPrefix(path, "/user/") || path == "/rate_limit"
 	},
 	routes: (*Server).rest,
 	serve:  (*Server).serveREST,
 	clone:  []string{"repo"},
 	push:   []string{"repo"},
+
+	pullRef: "refs/pull/%d/head",
+	tell:    tellGitHub,
+	sign:    signGitHub,
 }
 
 // A Token is known to a Server.
@@ -118,18 +141,24 @@ type Server struct {
 	routes  *http.ServeMux // of the API
 	started time.Time
 
-	mu      sync.Mutex
-	tokens  map[api.Secret]*token
-	repos   map[string]*repository // by lower-case name, old names too
-	faults  []*Fault
-	lastID  int64
-	serving sync.WaitGroup // the accept loop, which Close ends
+	mu            sync.Mutex
+	tokens        map[api.Secret]*token
+	repos         map[string]*repository // by lower-case name, old names too
+	people        map[string]Person      // by lower-case login
+	organizations map[string]int64       // ids by lower-case login
+	hooks         map[string][]Hook      // by owner, see ofRepository
+	faults        []*Fault
+	lastID        int64
+
+	deliveries deliveries
+	patience   time.Duration
+	serving    sync.WaitGroup // the accept loop, which Close ends
 }
 
 type token struct {
 	Token
-	id   int64
-	used int // requests, for the rate limit
+	id   int64 // of its person
+	used int   // requests, for the rate limit
 }
 
 // New starts a server. It needs the git program.
@@ -139,8 +168,16 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("start git host: %w", err)
 	}
 	s := &Server{
-		git: git, dir: o.Dir, now: o.Now,
-		tokens: map[api.Secret]*token{}, repos: map[string]*repository{}, lastID: 1296269,
+		git: git, dir: o.Dir, now: o.Now, patience: o.Patience,
+		tokens: map[api.Secret]*token{}, repos: map[string]*repository{}, people: map[string]Person{},
+		organizations: map[string]int64{}, hooks: map[string][]Hook{}, lastID: 1296269,
+	}
+	if s.patience == 0 {
+		s.patience = 10 * time.Second
+	}
+	s.deliveries.client = &http.Client{
+		Transport:     &http.Transport{}, // and no proxy
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -187,6 +224,7 @@ func (s *Server) Close() error {
 		err = s.http.Close()
 		s.serving.Wait()
 	}
+	s.deliveries.client.CloseIdleConnections()
 	if s.ownDir {
 		err = errors.Join(err, os.RemoveAll(s.dir))
 	}
@@ -198,10 +236,10 @@ func (s *Server) AddToken(t Token) {
 	if t.Login == "" {
 		t.Login = "octocat"
 	}
+	p := s.Person(t.Login)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lastID++
-	s.tokens[t.Value] = &token{Token: t, id: s.lastID}
+	s.tokens[t.Value] = &token{Token: t, id: p.ID}
 }
 
 // RevokeToken makes a token unknown.

@@ -23,6 +23,7 @@ import (
 type Repository struct {
 	Name    string // "owner/name"
 	Public  bool   // may be read without a token
+	Fork    string // name of the repository that it is a fork of
 	Commits []Commit
 }
 
@@ -50,10 +51,13 @@ type repository struct {
 	public bool
 	clone  []string // the dialect's
 
+	moving   sync.Mutex // refs, while it is seen what changed
 	pushing  sync.Mutex // one AddCommits at a time
 	commits  int        // so far, for their times
 	statuses map[string][]Status
-	hooks    []Hook
+	parent   string           // name of what it is a fork of
+	roles    map[int64]string // of people, in the provider's words
+	pulls    []*Pull          // by number, from 1
 }
 
 // ref is where c goes.
@@ -75,7 +79,10 @@ func (s *Server) AddRepository(r Repository) ([]string, error) {
 	}
 	s.mu.Lock()
 	s.lastID++
-	made := &repository{id: s.lastID, name: r.Name, public: r.Public, clone: s.dialect.clone, statuses: map[string][]Status{}}
+	made := &repository{
+		id: s.lastID, name: r.Name, public: r.Public, clone: s.dialect.clone, parent: r.Fork,
+		statuses: map[string][]Status{}, roles: map[int64]string{},
+	}
 	made.dir = filepath.Join(s.dir, strconv.FormatInt(made.id, 10)+".git")
 	taken := s.repos[strings.ToLower(r.Name)] != nil
 	s.mu.Unlock()
@@ -93,6 +100,16 @@ func (s *Server) AddRepository(r Repository) ([]string, error) {
 			return nil, fmt.Errorf("add repository %s: %w", r.Name, err)
 		}
 	}
+	if r.Fork != "" {
+		from := s.repository(r.Fork)
+		if from == nil {
+			return nil, fmt.Errorf("add repository %s: no repository %s", r.Name, r.Fork)
+		}
+		made.commits = from.commits
+		if _, err := s.run(nil, "--git-dir", made.dir, "fetch", "-q", "--no-write-fetch-head", from.dir, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"); err != nil {
+			return nil, fmt.Errorf("add repository %s: %w", r.Name, err)
+		}
+	}
 	ids, err := s.commit(made, r.Commits)
 	if err != nil {
 		return nil, fmt.Errorf("add repository %s: %w", r.Name, err)
@@ -103,7 +120,14 @@ func (s *Server) AddRepository(r Repository) ([]string, error) {
 	return ids, nil
 }
 
-// AddCommits adds to a repository, as a push does.
+// RemoveRepository makes a repository gone.
+func (s *Server) RemoveRepository(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.repos, strings.ToLower(name))
+}
+
+// AddCommits adds to a repository as a push does, of which no hook is told.
 func (s *Server) AddCommits(name string, commits ...Commit) ([]string, error) {
 	r := s.repository(name)
 	if r == nil {
@@ -323,7 +347,13 @@ func (s *Server) serveGit(w http.ResponseWriter, r *http.Request) {
 		}
 		out.Body, out.ContentLength, out.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
 	}
-	(&cgi.Handler{Path: s.git, Args: []string{"http-backend"}, Root: "/", Dir: s.dir, Env: env, Stderr: io.Discard}).ServeHTTP(w, out)
+	backend := &cgi.Handler{Path: s.git, Args: []string{"http-backend"}, Root: "/", Dir: s.dir, Env: env, Stderr: io.Discard}
+	if t == nil || !push || action == "/info/refs" {
+		backend.ServeHTTP(w, out)
+		return
+	}
+	// The push is through; what is wrong with telling of it is no matter of git.
+	_ = s.changing(repo, s.Person(t.Login), func() error { backend.ServeHTTP(w, out); return nil })
 }
 
 // tokenOf finds the token that r carries. sent says that it carries one, known

@@ -2,6 +2,8 @@ package forgetest
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -26,16 +28,6 @@ type Status struct {
 	Created     time.Time
 }
 
-// A Hook is one that the API was asked to make.
-type Hook struct {
-	ID      int64
-	Active  bool
-	Events  []string
-	URL     string
-	Secret  string
-	Created time.Time
-}
-
 // Statuses returns the statuses of a commit, oldest first.
 func (s *Server) Statuses(repo, sha string) []Status {
 	r := s.repository(repo)
@@ -47,17 +39,6 @@ func (s *Server) Statuses(repo, sha string) []Status {
 	return slices.Clone(r.statuses[sha])
 }
 
-// Hooks returns the hooks of a repository, oldest first.
-func (s *Server) Hooks(repo string) []Hook {
-	r := s.repository(repo)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if r == nil {
-		return nil
-	}
-	return slices.Clone(r.hooks)
-}
-
 // object is a JSON object.
 type object = map[string]any
 
@@ -66,6 +47,8 @@ type call struct {
 	s      *Server
 	r      *http.Request
 	w      http.ResponseWriter
+	at     string      // the address of the API as the caller used it
+	path   string      // as the caller wrote it
 	token  *token      // nil is anonymous
 	repo   *repository // of paths with one
 	status int
@@ -74,14 +57,6 @@ type call struct {
 
 // callKey is where the routes find their call in the context.
 type callKey struct{}
-
-// base is the address of the API as the caller used it.
-func (c *call) base() string {
-	if strings.HasPrefix(c.r.RequestURI, "/api/v3/") {
-		return c.s.URL + "/api/v3"
-	}
-	return c.s.URL
-}
 
 // fail answers with GitHub's error document. fields are for status 422.
 func (c *call) fail(status int, message string, fields ...object) {
@@ -96,6 +71,10 @@ func (c *call) fail(status int, message string, fields ...object) {
 // rest are the routes of the API, with the names of GitHub's description.
 func (s *Server) rest() *http.ServeMux {
 	mux := http.NewServeMux()
+	const (
+		seeHooks  = "admin:repo_hook, read:repo_hook, repo, write:repo_hook"
+		makeHooks = "admin:repo_hook, repo, write:repo_hook"
+	)
 	// accepted are the scopes that the header X-Accepted-OAuth-Scopes names,
 	// and permission the one of X-Accepted-GitHub-Permissions.
 	route := func(pattern, accepted, permission string, do func(*call)) {
@@ -121,15 +100,34 @@ func (s *Server) rest() *http.ServeMux {
 	route("GET /repos/{owner}/{repo}/commits/{ref}/statuses", "repo, repo:status", "statuses=read", (*call).listStatuses)
 	route("GET /repos/{owner}/{repo}/commits/{ref}/status", "repo, repo:status", "statuses=read", (*call).combinedStatus)
 	route("GET /repos/{owner}/{repo}/git/ref/{ref...}", "repo", "contents=read", (*call).reference)
-	route("GET /repos/{owner}/{repo}/hooks", "admin:repo_hook, read:repo_hook, repo, write:repo_hook", "repository_hooks=read", (*call).listHooks)
-	route("POST /repos/{owner}/{repo}/hooks", "admin:repo_hook, repo, write:repo_hook", "repository_hooks=write", (*call).createHook)
+	route("GET /repos/{owner}/{repo}/hooks", seeHooks, "repository_hooks=read", (*call).listHooks)
+	route("POST /repos/{owner}/{repo}/hooks", makeHooks, "repository_hooks=write", (*call).createHook)
+	route("GET /repos/{owner}/{repo}/hooks/{hook_id}", seeHooks, "repository_hooks=read", (*call).getHook)
+	route("PATCH /repos/{owner}/{repo}/hooks/{hook_id}", makeHooks, "repository_hooks=write", (*call).editHook)
 	route("DELETE /repos/{owner}/{repo}/hooks/{hook_id}", "admin:repo_hook, repo", "repository_hooks=write", (*call).deleteHook)
+	route("POST /repos/{owner}/{repo}/hooks/{hook_id}/pings", seeHooks, "repository_hooks=read", (*call).pingHook)
+	for pattern, do := range map[string]func(*call){
+		"GET /orgs/{org}/hooks": (*call).listHooks, "POST /orgs/{org}/hooks": (*call).createHook, "GET /orgs/{org}/hooks/{hook_id}": (*call).getHook,
+		"PATCH /orgs/{org}/hooks/{hook_id}": (*call).editHook, "DELETE /orgs/{org}/hooks/{hook_id}": (*call).deleteHook,
+		"POST /orgs/{org}/hooks/{hook_id}/pings": (*call).pingHook,
+	} {
+		route(pattern, "admin:org_hook", "organization_hooks=write", organizationHooks(do))
+	}
+	route("GET /repos/{owner}/{repo}/collaborators/{username}/permission", "repo", "metadata=read", (*call).permission)
+	route("GET /repos/{owner}/{repo}/pulls", "repo", "pull_requests=read", (*call).listPulls)
+	route("GET /repos/{owner}/{repo}/pulls/{pull_number}", "repo", "pull_requests=read", (*call).getPull)
+	route("GET /repos/{owner}/{repo}/pulls/{pull_number}/files", "repo", "pull_requests=read", (*call).pullFiles)
+	route("GET /repos/{owner}/{repo}/compare/{basehead...}", "repo", "contents=read", (*call).compare)
+	route("GET /repos/{owner}/{repo}/git/commits/{commit_sha}", "repo", "contents=read", (*call).gitCommit)
+	route("GET /repos/{owner}/{repo}/branches", "repo", "contents=read", (*call).branches)
+	route("GET /repos/{owner}/{repo}/tags", "repo", "metadata=read", (*call).tags)
+	route("GET /user/repos", "repo", "metadata=read", (*call).ownRepositories)
 	return mux
 }
 
 // serveREST answers a call of the API whose path without /api/v3 is path.
 func (s *Server) serveREST(w http.ResponseWriter, r *http.Request, path string, rec *Request) {
-	c := &call{s: s, r: r, w: w, status: http.StatusOK}
+	c := &call{s: s, r: r, w: w, at: s.URL + strings.TrimSuffix(r.URL.Path, path), path: r.URL.Path, status: http.StatusOK}
 	h := w.Header()
 	h.Set("Server", "github.com")
 	h.Set("Content-Type", "application/json; charset=utf-8")
@@ -138,7 +136,7 @@ func (s *Server) serveREST(w http.ResponseWriter, r *http.Request, path string, 
 	h.Set("X-GitHub-Api-Version-Selected", "2022-11-28")
 	t, sent := s.tokenOf(r)
 	c.token = t
-	c.rate()
+	c.count(1)
 	switch {
 	case r.Header.Get("User-Agent") == "":
 		c.fail(http.StatusForbidden, "Request forbidden by administrative rules. Please make sure your request has a User-Agent header")
@@ -175,9 +173,54 @@ func (c *call) send(rec *Request) {
 			panic(err) // of plain maps
 		}
 	}
+	if c.r.Method == http.MethodGet && c.status == http.StatusOK {
+		sum := sha256.Sum256(body)
+		tag := `W/"` + hex.EncodeToString(sum[:]) + `"`
+		c.w.Header().Set("ETag", tag)
+		if c.r.Header.Get("If-None-Match") == tag {
+			c.status, body = http.StatusNotModified, nil
+			c.count(-1) // it costs nothing
+		}
+	}
 	c.s.answered(rec, c.r.Pattern, c.status, body)
 	c.w.WriteHeader(c.status)
 	_, _ = c.w.Write(body)
+}
+
+// page answers with the part of a list that the query asks for, and tells
+// where the others are.
+// Source: GitHub, "Using pagination in the REST API".
+func (c *call) page(list []object) {
+	q := c.r.URL.Query()
+	number := func(name string, standard, most int) int {
+		n, err := strconv.Atoi(q.Get(name))
+		if err != nil || n < 1 {
+			return standard
+		}
+		return min(n, most)
+	}
+	size, page := number("per_page", 30, 100), number("page", 1, 1<<20)
+	last := max(1, (len(list)+size-1)/size)
+	var links []string
+	link := func(to int, rel string) {
+		q.Set("page", strconv.Itoa(to))
+		links = append(links, fmt.Sprintf("<%s%s?%s>; rel=%q", c.s.URL, c.path, q.Encode(), rel))
+	}
+	if page > 1 {
+		link(page-1, "prev")
+	}
+	if page < last {
+		link(page+1, "next")
+		link(last, "last")
+	}
+	if page > 1 {
+		link(1, "first")
+	}
+	if links != nil {
+		c.w.Header().Set("Link", strings.Join(links, ", "))
+	}
+	from := min(len(list), (page-1)*size)
+	c.answer = list[from:min(len(list), from+size)]
 }
 
 // byID turns /repositories/ID into the path with the name, as a redirect of a
@@ -198,13 +241,13 @@ func (s *Server) byID(path string) string {
 	return path
 }
 
-// rate counts the request and sets the headers of the rate limit.
-func (c *call) rate() {
+// count counts n requests and sets the headers of the rate limit.
+func (c *call) count(n int) {
 	limit, used := 60, 0
 	c.s.mu.Lock()
 	if c.token != nil {
 		limit = 5000
-		c.token.used++
+		c.token.used += n
 		used = c.token.used
 	}
 	c.s.mu.Unlock()
@@ -221,7 +264,7 @@ func (c *call) rate() {
 func (c *call) findRepository(scopes []string, permission string) bool {
 	asked := c.r.PathValue("owner") + "/" + c.r.PathValue("repo")
 	r := c.s.repository(asked)
-	reading := c.r.Method == http.MethodGet && (permission == "metadata=read" || permission == "statuses=read" || permission == "contents=read")
+	reading := c.r.Method == http.MethodGet && slices.Contains([]string{"metadata=read", "statuses=read", "contents=read", "pull_requests=read"}, permission)
 	switch {
 	case r == nil, !r.public && !c.token.sees(r):
 		c.fail(http.StatusNotFound, "Not Found")
@@ -239,7 +282,7 @@ func (c *call) findRepository(scopes []string, permission string) bool {
 	}
 	if name := c.s.nameOf(r); !strings.EqualFold(name, asked) {
 		rest := strings.TrimPrefix(c.r.URL.Path, "/repos/"+asked)
-		target := c.base() + "/repositories/" + strconv.FormatInt(r.id, 10) + rest
+		target := c.at + "/repositories/" + strconv.FormatInt(r.id, 10) + rest
 		status := http.StatusTemporaryRedirect
 		if c.r.Method == http.MethodGet {
 			status = http.StatusMovedPermanently
@@ -268,7 +311,7 @@ func (c *call) user() {
 		c.fail(http.StatusUnauthorized, "Requires authentication")
 		return
 	}
-	u := c.person(c.token.Login, c.token.id)
+	u := c.account(Person{ID: c.token.id, Login: c.token.Login}, "User")
 	maps.Copy(u, object{
 		"user_view_type": "public", "name": c.token.Login, "company": nil, "blog": "", "location": nil, "email": nil, "hireable": nil, "bio": nil,
 		"twitter_username": nil, "public_repos": 2, "public_gists": 0, "followers": 20, "following": 0,
@@ -277,16 +320,28 @@ func (c *call) user() {
 	c.answer = u
 }
 
-// person is what GitHub shows of a user beside other things.
-func (c *call) person(login string, id int64) object {
-	at := c.base() + "/users/" + login
+// account is what GitHub shows of one beside other things.
+func (c *call) account(p Person, kind string) object {
+	at := c.at + "/users/" + p.Login
 	return object{
-		"login": login, "id": id, "node_id": fmt.Sprintf("U_%d", id), "avatar_url": c.s.URL + "/avatars/u/" + strconv.FormatInt(id, 10),
-		"gravatar_id": "", "url": at, "html_url": c.s.URL + "/" + login, "followers_url": at + "/followers",
+		"login": p.Login, "id": p.ID, "node_id": fmt.Sprintf("U_%d", p.ID), "avatar_url": c.s.URL + "/avatars/u/" + strconv.FormatInt(p.ID, 10),
+		"gravatar_id": "", "url": at, "html_url": c.s.URL + "/" + p.Login, "followers_url": at + "/followers",
 		"following_url": at + "/following{/other_user}", "gists_url": at + "/gists{/gist_id}", "starred_url": at + "/starred{/owner}{/repo}",
 		"subscriptions_url": at + "/subscriptions", "organizations_url": at + "/orgs", "repos_url": at + "/repos",
-		"events_url": at + "/events{/privacy}", "received_events_url": at + "/received_events", "type": "User", "site_admin": false,
+		"events_url": at + "/events{/privacy}", "received_events_url": at + "/received_events", "type": kind, "site_admin": false,
 	}
+}
+
+// person shows who has the login.
+func (c *call) person(login string) object { return c.account(c.s.Person(login), "User") }
+
+// owner shows whose a repository is.
+func (c *call) owner(name string) object {
+	p, organization := c.s.owner(name)
+	if organization {
+		return c.account(p, "Organization")
+	}
+	return c.account(p, "User")
 }
 
 func (c *call) rateLimit() {
@@ -302,11 +357,11 @@ func (c *call) rateLimit() {
 // shown is the repository as GitHub shows it everywhere.
 func (c *call) shown() object {
 	name := c.s.nameOf(c.repo)
-	owner, short, _ := strings.Cut(name, "/")
-	at, web := c.base()+"/repos/"+name, c.s.URL+"/"+name
+	_, short, _ := strings.Cut(name, "/")
+	at, web := c.at+"/repos/"+name, c.s.URL+"/"+name
 	r := object{
-		"id": c.repo.id, "node_id": fmt.Sprintf("R_%d", c.repo.id), "name": short, "full_name": name, "owner": c.person(owner, 1),
-		"private": !c.repo.public, "html_url": web, "description": nil, "fork": false, "url": at,
+		"id": c.repo.id, "node_id": fmt.Sprintf("R_%d", c.repo.id), "name": short, "full_name": name, "owner": c.owner(name),
+		"private": !c.repo.public, "html_url": web, "description": nil, "fork": c.repo.parent != "", "url": at,
 	}
 	for key, path := range map[string]string{
 		"archive": "{archive_format}{/ref}", "assignees": "assignees{/user}", "blobs": "git/blobs{/sha}", "branches": "branches{/branch}",
@@ -324,7 +379,10 @@ func (c *call) shown() object {
 	return r
 }
 
-func (c *call) repository() {
+func (c *call) repository() { c.answer = c.whole() }
+
+// whole is the repository as GitHub shows it by itself and in deliveries.
+func (c *call) whole() object {
 	r := c.shown()
 	visibility := "private"
 	if c.repo.public {
@@ -342,7 +400,7 @@ func (c *call) repository() {
 		"permissions":   object{"admin": writes, "maintain": writes, "push": writes, "triage": writes, "pull": true},
 		"network_count": 0, "subscribers_count": 1, "license": nil, "allow_forking": true, "web_commit_signoff_required": false,
 	})
-	c.answer = r
+	return r
 }
 
 // problem is one entry of the errors of status 422.
@@ -374,8 +432,7 @@ func (c *call) createStatus() {
 		c.fail(http.StatusUnprocessableEntity, "Validation Failed", problem("Status", "target_url", "target_url must use http(s) scheme"))
 		return
 	}
-	id, err := c.s.run(nil, "--git-dir", c.repo.dir, "rev-parse", "--verify", "-q", "--end-of-options", sha+"^{commit}")
-	if err != nil || strings.TrimSpace(string(id)) != sha {
+	if c.s.resolve(c.repo, sha) != sha {
 		c.fail(http.StatusUnprocessableEntity, "No commit found for SHA: "+sha)
 		return
 	}
@@ -398,7 +455,7 @@ func (c *call) createStatus() {
 		return
 	}
 	c.status, c.answer = http.StatusCreated, c.showStatus(st, sha)
-	c.w.Header().Set("Location", c.base()+"/repos/"+c.s.nameOf(c.repo)+"/statuses/"+sha)
+	c.w.Header().Set("Location", c.at+"/repos/"+c.s.nameOf(c.repo)+"/statuses/"+sha)
 }
 
 func (c *call) showStatus(s Status, sha string) object {
@@ -408,10 +465,10 @@ func (c *call) showStatus(s Status, sha string) object {
 		}
 		return text
 	}
-	creator := c.person(s.Creator, 1)
+	creator := c.person(s.Creator)
 	then := s.Created.Format(time.RFC3339)
 	return object{
-		"url": c.base() + "/repos/" + c.s.nameOf(c.repo) + "/statuses/" + sha, "avatar_url": creator["avatar_url"],
+		"url": c.at + "/repos/" + c.s.nameOf(c.repo) + "/statuses/" + sha, "avatar_url": creator["avatar_url"],
 		"id": s.ID, "node_id": fmt.Sprintf("SC_%d", s.ID), "state": s.State, "description": empty(s.Description), "target_url": empty(s.TargetURL),
 		"context": s.Context, "created_at": then, "updated_at": then, "creator": creator,
 	}
@@ -419,11 +476,11 @@ func (c *call) showStatus(s Status, sha string) object {
 
 // commit resolves the path's ref.
 func (c *call) commit() (string, bool) {
-	id, err := c.s.run(nil, "--git-dir", c.repo.dir, "rev-parse", "--verify", "-q", "--end-of-options", c.r.PathValue("ref")+"^{commit}")
-	if err != nil {
+	id := c.s.resolve(c.repo, c.r.PathValue("ref"))
+	if id == "" {
 		c.fail(http.StatusNotFound, "Not Found")
 	}
-	return strings.TrimSpace(string(id)), err == nil
+	return id, id != ""
 }
 
 // reference shows a ref.
@@ -434,7 +491,7 @@ func (c *call) reference() {
 		c.fail(http.StatusNotFound, "Not Found")
 		return
 	}
-	at, sha := c.base()+"/repos/"+c.s.nameOf(c.repo), strings.TrimSpace(string(id))
+	at, sha := c.at+"/repos/"+c.s.nameOf(c.repo), strings.TrimSpace(string(id))
 	c.answer = object{
 		"ref": ref, "node_id": "REF_1", "url": at + "/git/" + ref,
 		"object": object{"type": "commit", "sha": sha, "url": at + "/git/commits/" + sha},
@@ -488,76 +545,9 @@ func (c *call) combinedStatus() {
 	if len(list) == 0 {
 		state = "pending"
 	}
-	at := c.base() + "/repos/" + c.s.nameOf(c.repo) + "/commits/" + sha
+	at := c.at + "/repos/" + c.s.nameOf(c.repo) + "/commits/" + sha
 	c.answer = object{
 		"state": state, "statuses": list, "sha": sha, "total_count": len(list), "repository": c.shown(),
 		"commit_url": at, "url": at + "/status",
 	}
-}
-
-func (c *call) createHook() {
-	in := struct {
-		Name   string
-		Active *bool
-		Events []string
-		Config struct{ URL, Secret string }
-	}{}
-	if !c.body(&in) {
-		return
-	}
-	if in.Config.URL == "" {
-		c.fail(http.StatusUnprocessableEntity, "Validation Failed", problem("Hook", "url", "url is missing"))
-		return
-	}
-	if len(in.Events) == 0 {
-		in.Events = []string{"push"}
-	}
-	c.s.mu.Lock()
-	exists := slices.ContainsFunc(c.repo.hooks, func(h Hook) bool { return h.URL == in.Config.URL })
-	c.s.lastID++
-	h := Hook{c.s.lastID, in.Active == nil || *in.Active, in.Events, in.Config.URL, in.Config.Secret, c.s.now().UTC()}
-	if !exists {
-		c.repo.hooks = append(c.repo.hooks, h)
-	}
-	c.s.mu.Unlock()
-	if exists {
-		c.fail(http.StatusUnprocessableEntity, "Validation Failed", object{"resource": "Hook", "code": "custom", "message": "Hook already exists on this repository"})
-		return
-	}
-	c.status, c.answer = http.StatusCreated, c.showHook(h)
-	c.w.Header().Set("Location", c.answer.(object)["url"].(string))
-}
-
-func (c *call) showHook(h Hook) object {
-	at := fmt.Sprintf("%s/repos/%s/hooks/%d", c.base(), c.s.nameOf(c.repo), h.ID)
-	config := object{"content_type": "json", "insecure_ssl": "0", "url": h.URL}
-	if h.Secret != "" {
-		config["secret"] = "********"
-	}
-	then := h.Created.Format(time.RFC3339)
-	return object{
-		"type": "Repository", "id": h.ID, "name": "web", "active": h.Active, "events": h.Events, "config": config,
-		"updated_at": then, "created_at": then, "url": at, "test_url": at + "/test", "ping_url": at + "/pings",
-		"deliveries_url": at + "/deliveries", "last_response": object{"code": nil, "status": "unused", "message": nil},
-	}
-}
-
-func (c *call) listHooks() {
-	list := []object{}
-	for _, h := range c.s.Hooks(c.s.nameOf(c.repo)) {
-		list = append(list, c.showHook(h))
-	}
-	c.answer = list
-}
-
-func (c *call) deleteHook() {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	before := len(c.repo.hooks)
-	c.repo.hooks = slices.DeleteFunc(c.repo.hooks, func(h Hook) bool { return strconv.FormatInt(h.ID, 10) == c.r.PathValue("hook_id") })
-	if len(c.repo.hooks) == before {
-		c.fail(http.StatusNotFound, "Not Found")
-		return
-	}
-	c.status = http.StatusNoContent
 }

@@ -20,8 +20,13 @@ var Provider = forge.Provider{
 	Own:  api.ServerTypeGITEA, APIPath: "/api/v1",
 	Auth:    []api.AuthType{api.AuthTypePERSONAL_ACCESS_TOKEN},
 	GitUser: func(forge.Token) string { return "corbel" }, // any will do
-	Tokens:  func(web string) string { return web + "/user/settings/applications" },
-	New:     func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },
+	// Source: Gitea's documentation, "OAuth2 provider", scopes.
+	Scopes: []forge.Scope{
+		{Name: "read:user", For: "tell whose token it is"},
+		{Name: "write:repository", For: "clone private repositories, show the result of a build on its commit, and make and remove webhooks"},
+	},
+	Tokens: func(web string) string { return web + "/user/settings/applications" },
+	New:    func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },
 }
 
 // A Forge speaks the REST API of Gitea and Forgejo. It implements forge.Forge.

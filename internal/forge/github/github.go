@@ -25,7 +25,7 @@ import (
 	"github.com/corbel-build/corbel/internal/forge"
 )
 
-// A Forge speaks GitHub's REST API. It implements forge.Forge.
+// A Forge speaks GitHub's REST API. It implements forge.Forge and forge.Hooks.
 type Forge struct{ transport http.RoundTripper }
 
 // New returns a Forge over transport, which should be forge.Transport's.
@@ -45,6 +45,7 @@ var Provider = forge.Provider{
 		return ""
 	},
 	Auth:    []api.AuthType{api.AuthTypePERSONAL_ACCESS_TOKEN},
+	Scopes:  asked,
 	GitUser: func(forge.Token) string { return "x-access-token" }, // any will do
 	Tokens: func(web string) string {
 		return web + "/settings/tokens/new?scopes=repo,admin:repo_hook&description=Corbel"
@@ -66,10 +67,10 @@ const (
 
 // asked are the scopes that the user guide asks for, in its order.
 // Source: user guide, "Access token prerequisites".
-var asked = []struct{ scope, purpose string }{
-	{"repo", "clone private repositories and find their branches, tags and pull requests"},
-	{"repo:status", "show the result of a build on its commit"},
-	{"admin:repo_hook", "make and remove webhooks"},
+var asked = []forge.Scope{
+	{Name: "repo", For: "clone private repositories and find their branches, tags and pull requests"},
+	{Name: "repo:status", For: "show the result of a build on its commit"},
+	{Name: "admin:repo_hook", For: "make and remove webhooks"},
 }
 
 // implied are the scopes that come with one. That repo is enough for hooks is
@@ -148,11 +149,11 @@ func missing(granted []string) (list []string, purpose map[string]string) {
 		have = append(have, implied[s]...)
 	}
 	for _, a := range asked {
-		if !slices.Contains(have, a.scope) {
+		if !slices.Contains(have, a.Name) {
 			if purpose == nil {
 				purpose = map[string]string{}
 			}
-			list, purpose[a.scope] = append(list, a.scope), a.purpose
+			list, purpose[a.Name] = append(list, a.Name), a.For
 		}
 	}
 	return list, purpose
@@ -172,7 +173,7 @@ func (f *Forge) SetStatus(ctx context.Context, host forge.Host, t forge.Token, r
 		return &forge.Error{Host: host.Name, Text: "set commit status: " + fmt.Sprintf(format, args...)}
 	}
 	owner, name, ok := strings.Cut(repo, "/")
-	if !ok || owner == "" || name == "" || strings.ContainsAny(name, "/?#%") || strings.ContainsAny(owner, "?#%") {
+	if !ok || !segment(owner) || !segment(name) {
 		return wrong("repository %q is not owner/name", repo)
 	}
 	if !isCommit(s.SHA) {
@@ -193,7 +194,7 @@ func (f *Forge) SetStatus(ctx context.Context, host forge.Host, t forge.Token, r
 		in.TargetURL = &s.TargetURL
 	}
 	if _, res, err := c.Repositories.CreateStatus(ctx, owner, name, s.SHA, in); err != nil {
-		return statusError(host, token, repo, err, res)
+		return failed(host, token, "set commit status of "+repo, statuses, err, res)
 	}
 	return nil
 }
@@ -292,6 +293,11 @@ func probed(host forge.Host, token api.Secret, err error, res *github.Response, 
 	return forge.Ability{Can: forge.Unknown, Why: "GitHub says: " + a.text(token)}, nil
 }
 
+// segment reports whether s can be one part of a path.
+func segment(s string) bool {
+	return s != "" && s != "." && s != ".." && !strings.ContainsAny(s, "/?#%\\")
+}
+
 // isCommit reports whether s is a full SHA-1 or SHA-256.
 func isCommit(s string) bool {
 	return (len(s) == 40 || len(s) == 64) && strings.Trim(s, "0123456789abcdefABCDEF") == ""
@@ -337,6 +343,7 @@ type answer struct {
 	message string
 	detail  []string
 	header  http.Header
+	hide    []api.Secret // beside the token
 }
 
 // answerOf finds the answer in an error of the library, nil if there was none.
@@ -409,19 +416,21 @@ func (a *answer) text(token api.Secret) string {
 	if text == "" {
 		text = "HTTP status " + strconv.Itoa(a.status)
 	}
-	return clean(text, token)
+	return clean(text, append(a.hide, token)...)
 }
 
-// clean takes control characters and the token out of another's text.
-func clean(text string, token api.Secret) string {
+// clean takes control characters and secrets out of another's text.
+func clean(text string, secrets ...api.Secret) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == unicode.ReplacementChar {
 			return ' '
 		}
 		return r
 	}, text)
-	if token != "" {
-		text = strings.ReplaceAll(text, token.Reveal(), "***")
+	for _, s := range secrets {
+		if s != "" {
+			text = strings.ReplaceAll(text, s.Reveal(), "***")
+		}
 	}
 	return cut(text, maxText)
 }
@@ -431,12 +440,12 @@ func unreachable(host forge.Host, text string, cause error) *forge.Error {
 }
 
 // noAnswer is the error of a call that GitHub did not answer, or not as GitHub.
-func noAnswer(host forge.Host, token api.Secret, err error) *forge.Error {
+func noAnswer(host forge.Host, token api.Secret, err error, hide ...api.Secret) *forge.Error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err // without the address
 	}
-	e := unreachable(host, "no answer: "+clean(err.Error(), token), err)
+	e := unreachable(host, "no answer: "+clean(err.Error(), append(hide, token)...), err)
 	if errors.Is(err, context.DeadlineExceeded) {
 		e.Text = "no answer in time"
 	}
@@ -493,16 +502,33 @@ func signOnHint(host forge.Host) string {
 	return "the organization requires it to be authorized for single sign-on; do that at https://" + host.Name + "/settings/tokens"
 }
 
-// statusError is what an error of a status says, and whether to try again.
-func statusError(host forge.Host, token api.Secret, repo string, err error, res *github.Response) error {
+// A need is what a token needs for a call.
+type need struct {
+	scopes     []string // of a classic one: each is enough
+	scope      string   // how to name it to people
+	permission string   // of a fine-grained one
+	otherwise  string   // what may be wrong with a token that has it
+}
+
+// statuses is the need of a commit status.
+var statuses = need{
+	scopes: []string{"repo", "repo:status"}, scope: "repo:status, which is part of repo", permission: "Commit statuses: write",
+	otherwise: "The token's user cannot write to the repository, or it does not exist",
+}
+
+// failed is what an error says about a call other than GET /user, and whether
+// to try again. about is what was being done, such as "set commit status of
+// octo/app".
+func failed(host forge.Host, token api.Secret, about string, n need, err error, res *github.Response, hide ...api.Secret) error {
 	a := answerOf(err, res)
 	if a == nil {
-		e := noAnswer(host, token, err)
+		e := noAnswer(host, token, err, hide...)
 		if errors.Is(err, forge.ErrRedirect) {
-			e.Text += "; if " + repo + " was renamed, correct the project's source location"
+			e.Text += "; if the repository was renamed, correct the project's source location"
 		}
 		return e
 	}
+	a.hide = hide
 	if e := trouble(host, token, a); e != nil {
 		return e
 	}
@@ -511,24 +537,24 @@ func statusError(host forge.Host, token api.Secret, repo string, err error, res 
 	case http.StatusUnauthorized:
 		e.Kind, e.Text = forge.ErrRefused, "the token is refused: "+a.text(token)+". Import a new one"
 	case http.StatusForbidden, http.StatusNotFound:
-		e.Text = "set commit status of " + repo + ": " + a.text(token) + ". " + a.need()
+		e.Text = about + ": " + a.text(token) + ". " + a.lacks(n)
 		if singleSignOn(a) {
-			e.Text = "set commit status of " + repo + ": " + signOnHint(host)
+			e.Text = about + ": " + signOnHint(host)
 		}
 	default:
-		e.Text = "set commit status of " + repo + ": " + a.text(token)
+		e.Text = about + ": " + a.text(token)
 	}
 	return e
 }
 
-// need says what the token would have to have. GitHub answers 404 where the
-// token may not know that the repository exists.
-func (a *answer) need() string {
+// lacks says what the token would have to have. GitHub answers 404 where the
+// token may not know that there is something.
+func (a *answer) lacks(n need) string {
 	switch granted := a.header.Values("X-OAuth-Scopes"); {
 	case granted == nil:
-		return "The token needs access to the repository and its permission Commit statuses: write"
-	case !slices.ContainsFunc(scopes(granted), func(s string) bool { return s == "repo" || s == "repo:status" }):
-		return "The token lacks the scope repo:status, which is part of repo"
+		return "The token needs access to it and the permission " + n.permission
+	case !slices.ContainsFunc(scopes(granted), func(s string) bool { return slices.Contains(n.scopes, s) }):
+		return "The token lacks the scope " + n.scope
 	}
-	return "The token's user cannot write to the repository, or it does not exist"
+	return n.otherwise
 }

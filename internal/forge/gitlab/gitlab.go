@@ -32,6 +32,7 @@ var Provider = forge.Provider{
 	Groups:  true,
 	Auth:    []api.AuthType{api.AuthTypePERSONAL_ACCESS_TOKEN},
 	GitUser: func(forge.Token) string { return "oauth2" }, // any will do
+	Scopes:  scopes(),
 	Tokens: func(web string) string {
 		return web + "/-/user_settings/personal_access_tokens?name=Corbel&scopes=api,read_repository"
 	},
@@ -59,11 +60,18 @@ const (
 // each.
 // Source: GitLab, "Personal access token scopes".
 var asked = []struct {
-	scope, purpose string
-	granted        []string
+	forge.Scope
+	granted []string
 }{
-	{"read_repository", "clone private repositories and find their branches, tags and merge requests", []string{"read_repository", "write_repository", "api"}},
-	{"api", "show the result of a build on its commit, and make and remove webhooks", []string{"api"}},
+	{forge.Scope{Name: "read_repository", For: "clone private repositories and find their branches, tags and merge requests"}, []string{"read_repository", "write_repository", "api"}},
+	{forge.Scope{Name: "api", For: "show the result of a build on its commit, and make and remove webhooks"}, []string{"api"}},
+}
+
+func scopes() (list []forge.Scope) {
+	for _, a := range asked {
+		list = append(list, a.Scope)
+	}
+	return list
 }
 
 func (f *Forge) client(host forge.Host, t forge.Token) forge.REST {
@@ -176,7 +184,7 @@ func (f *Forge) CheckCredential(ctx context.Context, host forge.Host, t forge.To
 			if check.Purpose == nil {
 				check.Purpose = map[string]string{}
 			}
-			check.Missing, check.Purpose[want.scope] = append(check.Missing, want.scope), want.purpose
+			check.Missing, check.Purpose[want.Name] = append(check.Missing, want.Name), want.For
 		}
 	}
 	return check, nil

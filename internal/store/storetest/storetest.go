@@ -43,7 +43,10 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"Badges", badges},
 		{"Builds", builds},
 		{"BuildKeys", buildKeys},
+		{"BuildFilters", buildFilters},
+		{"BuildOutcomes", buildOutcomes},
 		{"BuildNumbers", buildNumbers},
+		{"Regions", regions},
 		{"ScopesAreApart", scopesAreApart},
 		{"DocumentsAreCopies", documentsAreCopies},
 

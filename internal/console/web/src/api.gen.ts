@@ -1666,8 +1666,66 @@ export interface Ability {
   reason?: string;
 }
 
+export interface AccessKey {
+  accessKeyId?: string;
+  user?: string;
+  created?: number;
+  expires?: number;
+  policy?: string;
+}
+
 export const AnswerTypeValues = ["YES", "NO", "UNKNOWN"] as const;
 export type AnswerType = (typeof AnswerTypeValues)[number];
+
+export interface AskedScope {
+  scope?: string;
+  neededFor?: string;
+}
+
+export interface AuditRecord {
+  seq?: number;
+  at?: number;
+  principal?: string;
+  event?: string;
+  resource?: string;
+  outcome?: string;
+  message?: string;
+  detail?: string;
+  from?: string;
+}
+
+export interface BuildDay {
+  date?: string;
+  succeeded?: number;
+  failed?: number;
+  stopped?: number;
+  faulted?: number;
+  timedOut?: number;
+  medianSeconds?: number;
+  p90Seconds?: number;
+}
+
+export interface BuildspecPhase {
+  name?: string;
+  commands?: number;
+}
+
+export interface BuildspecProblem {
+  line?: number;
+  column?: number;
+  severity?: ProblemSeverity;
+  message?: string;
+}
+
+export interface CheckBuildspecInput {
+  buildspec: string;
+}
+
+export interface CheckBuildspecOutput {
+  problems?: BuildspecProblem[];
+  phases?: BuildspecPhase[];
+  variables?: string[];
+}
 
 export interface CheckSourceCredentialsInput {
   arn?: string;
@@ -1677,6 +1735,17 @@ export interface CheckSourceCredentialsInput {
 export interface CheckSourceCredentialsOutput {
   sourceCredentials?: SourceCredential[];
   repository?: RepositoryAbilities;
+}
+
+export interface CreateAccessKeyInput {
+  user: string;
+  policy?: string;
+  expires?: number;
+}
+
+export interface CreateAccessKeyOutput {
+  accessKey?: AccessKey;
+  secretAccessKey?: string;
 }
 
 export const CredentialStateValues = ["VALID", "UNVERIFIED", "INSUFFICIENT", "EXPIRING", "EXPIRED", "REVOKED"] as const;
@@ -1689,6 +1758,51 @@ export interface CredentialUse {
   host?: string;
 }
 
+export interface DeleteAccessKeyInput {
+  accessKeyId: string;
+}
+
+export interface DeleteAccessKeyOutput {
+}
+
+export interface DescribeBuildStatisticsInput {
+  projectName?: string;
+  days: number;
+}
+
+export interface DescribeBuildStatisticsOutput {
+  queued?: number;
+  running?: number;
+  days?: BuildDay[];
+  projects?: ProjectStatistics[];
+}
+
+export interface DescribeServerInput {
+}
+
+export interface DescribeServerOutput {
+  version?: string;
+  publicUrl?: string;
+  builds?: number;
+  executor?: string;
+  verifyCredentials?: string;
+  providers?: SourceProvider[];
+}
+
+export interface DescribeSessionInput {
+}
+
+export interface DescribeSessionOutput {
+  account?: string;
+  user?: string;
+  accessKeyId?: string;
+  region?: string;
+  partition?: string;
+  regions?: string[];
+  restricted?: boolean;
+  expires?: number;
+}
+
 export interface DescribeSourceCredentialsInput {
   arn?: string;
 }
@@ -1697,13 +1811,124 @@ export interface DescribeSourceCredentialsOutput {
   sourceCredentials?: SourceCredential[];
 }
 
+export interface ListAccessKeysInput {
+}
+
+export interface ListAccessKeysOutput {
+  accessKeys?: AccessKey[];
+}
+
+export interface ListAuditRecordsInput {
+  resource?: string;
+  nextToken?: string;
+  maxResults?: number;
+}
+
+export interface ListAuditRecordsOutput {
+  records?: AuditRecord[];
+  nextToken?: string;
+}
+
+export interface ListBuildSummariesInput {
+  projectName?: string;
+  status?: string;
+  initiator?: string;
+  since?: number;
+  nextToken?: string;
+  maxResults?: number;
+}
+
+export interface ListBuildSummariesOutput {
+  builds?: ListedBuild[];
+  nextToken?: string;
+}
+
+export interface ListRepositoriesInput {
+  serverType: string;
+  host?: string;
+  search?: string;
+  nextToken?: string;
+}
+
+export interface ListRepositoriesOutput {
+  repositories?: ListedRepository[];
+  nextToken?: string;
+}
+
+export interface ListedBuild {
+  id?: string;
+  projectName?: string;
+  buildNumber?: number;
+  buildStatus?: string;
+  currentPhase?: string;
+  sourceVersion?: string;
+  resolvedSourceVersion?: string;
+  initiator?: string;
+  startTime?: number;
+  endTime?: number;
+}
+
+export interface ListedRepository {
+  name?: string;
+  url?: string;
+  private?: boolean;
+  defaultBranch?: string;
+}
+
 export interface MissingScope {
   scope?: string;
   neededFor?: string;
 }
 
+export const OAuthFlowValues = ["WEB", "DEVICE"] as const;
+export type OAuthFlow = (typeof OAuthFlowValues)[number];
+
+export interface OAuthFlows {
+  web?: boolean;
+  device?: boolean;
+}
+
+export const OAuthStateValues = ["PENDING", "DONE", "DENIED", "EXPIRED"] as const;
+export type OAuthState = (typeof OAuthStateValues)[number];
+
 export const OriginTypeValues = ["SOURCE", "PROJECT", "ACCOUNT", "NONE"] as const;
 export type OriginType = (typeof OriginTypeValues)[number];
+
+export interface PollOAuthInput {
+  flowId: string;
+}
+
+export interface PollOAuthOutput {
+  state?: OAuthState;
+  arn?: string;
+  message?: string;
+}
+
+export const ProblemSeverityValues = ["ERROR", "WARNING"] as const;
+export type ProblemSeverity = (typeof ProblemSeverityValues)[number];
+
+export interface ProjectStatistics {
+  name?: string;
+  last?: ListedBuild;
+  succeeded?: number;
+  failed?: number;
+}
+
+export interface ProviderHost {
+  name?: string;
+  git?: string;
+  api?: string;
+  insecureSsl?: boolean;
+}
+
+export interface PutAccessKeyPolicyInput {
+  accessKeyId: string;
+  policy?: string;
+}
+
+export interface PutAccessKeyPolicyOutput {
+  accessKey?: AccessKey;
+}
 
 export interface RepositoryAbilities {
   location?: string;
@@ -1755,6 +1980,40 @@ export interface SourceCredential {
   lastChecked?: number;
   lastUsed?: CredentialUse;
   hosts?: string[];
+}
+
+export interface SourceProvider {
+  serverType?: string;
+  name?: string;
+  known?: boolean;
+  hosts?: ProviderHost[];
+  authTypes?: string[];
+  tokenUrls?: TokenUrl[];
+  gitUserHint?: string;
+  oauth?: OAuthFlows;
+  scopes?: AskedScope[];
+  events?: string[];
+  approverRoles?: string[];
+}
+
+export interface StartOAuthInput {
+  serverType: string;
+  host?: string;
+  flow: OAuthFlow;
+}
+
+export interface StartOAuthOutput {
+  authorizeUrl?: string;
+  userCode?: string;
+  verificationUrl?: string;
+  interval?: number;
+  flowId?: string;
+  expires?: number;
+}
+
+export interface TokenUrl {
+  host?: string;
+  url?: string;
 }
 
 /** The exceptions that operations declare. Any answer can be another one. */
@@ -1839,9 +2098,22 @@ export interface Operations {
   FilterLogEvents: { input: FilterLogEventsRequest; output: FilterLogEventsResponse };
   GetLogEvents: { input: GetLogEventsRequest; output: GetLogEventsResponse };
   StartLiveTail: { input: StartLiveTailRequest; output: StartLiveTailResponse };
+  CheckBuildspec: { input: CheckBuildspecInput; output: CheckBuildspecOutput };
   CheckSourceCredentials: { input: CheckSourceCredentialsInput; output: CheckSourceCredentialsOutput };
+  CreateAccessKey: { input: CreateAccessKeyInput; output: CreateAccessKeyOutput };
+  DeleteAccessKey: { input: DeleteAccessKeyInput; output: DeleteAccessKeyOutput };
+  DescribeBuildStatistics: { input: DescribeBuildStatisticsInput; output: DescribeBuildStatisticsOutput };
+  DescribeServer: { input: DescribeServerInput; output: DescribeServerOutput };
+  DescribeSession: { input: DescribeSessionInput; output: DescribeSessionOutput };
   DescribeSourceCredentials: { input: DescribeSourceCredentialsInput; output: DescribeSourceCredentialsOutput };
+  ListAccessKeys: { input: ListAccessKeysInput; output: ListAccessKeysOutput };
+  ListAuditRecords: { input: ListAuditRecordsInput; output: ListAuditRecordsOutput };
+  ListBuildSummaries: { input: ListBuildSummariesInput; output: ListBuildSummariesOutput };
+  ListRepositories: { input: ListRepositoriesInput; output: ListRepositoriesOutput };
+  PollOAuth: { input: PollOAuthInput; output: PollOAuthOutput };
+  PutAccessKeyPolicy: { input: PutAccessKeyPolicyInput; output: PutAccessKeyPolicyOutput };
   ResolveSourceCredentials: { input: ResolveSourceCredentialsInput; output: ResolveSourceCredentialsOutput };
+  StartOAuth: { input: StartOAuthInput; output: StartOAuthOutput };
 }
 
 /** What X-Amz-Target holds for an operation. */
@@ -1910,7 +2182,20 @@ export const targets = {
   FilterLogEvents: "Logs_20140328.FilterLogEvents",
   GetLogEvents: "Logs_20140328.GetLogEvents",
   StartLiveTail: "Logs_20140328.StartLiveTail",
+  CheckBuildspec: "Corbel_20261101.CheckBuildspec",
   CheckSourceCredentials: "Corbel_20261101.CheckSourceCredentials",
+  CreateAccessKey: "Corbel_20261101.CreateAccessKey",
+  DeleteAccessKey: "Corbel_20261101.DeleteAccessKey",
+  DescribeBuildStatistics: "Corbel_20261101.DescribeBuildStatistics",
+  DescribeServer: "Corbel_20261101.DescribeServer",
+  DescribeSession: "Corbel_20261101.DescribeSession",
   DescribeSourceCredentials: "Corbel_20261101.DescribeSourceCredentials",
+  ListAccessKeys: "Corbel_20261101.ListAccessKeys",
+  ListAuditRecords: "Corbel_20261101.ListAuditRecords",
+  ListBuildSummaries: "Corbel_20261101.ListBuildSummaries",
+  ListRepositories: "Corbel_20261101.ListRepositories",
+  PollOAuth: "Corbel_20261101.PollOAuth",
+  PutAccessKeyPolicy: "Corbel_20261101.PutAccessKeyPolicy",
   ResolveSourceCredentials: "Corbel_20261101.ResolveSourceCredentials",
+  StartOAuth: "Corbel_20261101.StartOAuth",
 } as const satisfies Record<keyof Operations, string>;
