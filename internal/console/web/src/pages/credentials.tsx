@@ -26,7 +26,7 @@ export default function Credentials() {
   const { providers } = useProviders();
   const [params, setParams] = useSearchParams();
   const [dialog, setDialog] = useState<"connect" | "replace" | "disconnect">();
-  const chosen = q.credentials.find((c) => c.arn === params.get("arn"));
+  const chosen = q.credentials.length === 1 ? q.credentials[0] : q.credentials.find((c) => c.arn === params.get("arn"));
   const provider = (c: SourceCredential | undefined) => providers.find((p) => p.serverType === c?.serverType);
   const name = (c: SourceCredential) => provider(c)?.name ?? c.serverType ?? "";
   const choose = (arn: string | undefined) => setParams(arn ? { arn } : {}, { replace: true });
@@ -79,14 +79,14 @@ export default function Credentials() {
               </Empty>
             }
             columnDefinitions={[
-              { id: "provider", header: "Provider", isRowHeader: true, minWidth: 120, cell: name },
-              { id: "state", header: "State", minWidth: 150, cell: (c) => <CredentialStatus state={c.state} /> },
-              { id: "user", header: "User", minWidth: 120, cell: (c) => <Text>{c.user ?? "-"}</Text> },
-              { id: "kind", header: "Kind", minWidth: 150, cell: (c) => <Text>{kindText(c.authType, c.kind)}</Text> },
-              { id: "hosts", header: "Sent to", minWidth: 140, cell: (c) => <Text>{c.hosts?.join(", ") || "-"}</Text> },
-              { id: "scopes", header: "Scopes", minWidth: 160, cell: (c) => <ScopeList scopes={c.scopes} /> },
-              { id: "expires", header: "Expires", minWidth: 110, cell: (c) => <Time at={c.expires} /> },
-              { id: "used", header: "Last used", minWidth: 130, cell: (c) => (c.lastUsed ? <Time at={c.lastUsed.at} /> : "Never") },
+              { id: "provider", header: "Provider", isRowHeader: true, minWidth: 110, cell: name },
+              { id: "state", header: "State", minWidth: 130, cell: (c) => <CredentialStatus state={c.state} /> },
+              { id: "user", header: "User", minWidth: 110, cell: (c) => <Text>{c.user ?? "-"}</Text> },
+              { id: "kind", header: "Kind", minWidth: 130, cell: (c) => <Text>{kindText(c.authType, c.kind)}</Text> },
+              { id: "hosts", header: "Sent to", minWidth: 120, cell: (c) => <Text>{c.hosts?.join(", ") || "-"}</Text> },
+              { id: "scopes", header: "Scopes", minWidth: 120, cell: (c) => <ScopeList scopes={c.scopes} /> },
+              { id: "expires", header: "Expires", minWidth: 100, cell: (c) => <Time at={c.expires} /> },
+              { id: "used", header: "Last used", minWidth: 110, cell: (c) => (c.lastUsed ? <Time at={c.lastUsed.at} /> : "Never") },
             ]}
           />
         )}

@@ -83,7 +83,7 @@ function Part({ title, items, children }: { title: string; items?: KeyValuePairs
   return (
     <Container header={<Header variant="h2">{title}</Header>}>
       <SpaceBetween size="l">
-        {items && <KeyValuePairs columns={3} items={items} />}
+        {items && <KeyValuePairs columns={3} minColumnWidth={200} items={items} />}
         {children}
       </SpaceBetween>
     </Container>
@@ -194,6 +194,7 @@ function Sources({ project: p }: { project: Project }) {
           <KeyValuePairs
             key={i}
             columns={3}
+            minColumnWidth={200}
             items={[
               { label: i === 0 ? "Source provider" : `Source ${s.sourceIdentifier}`, value: providers.find((o) => o.serverType === s.type)?.name ?? (s.type === "NO_SOURCE" ? "No source" : s.type) },
               {

@@ -254,7 +254,7 @@ function Choice({ provider, list, location, onLocation, problem }: { provider: P
 
   const q = useCall(
     "ListRepositories",
-    { serverType: provider.serverType!, ...(!provider.known && host && { host }), ...(search && { search }) },
+    { serverType: provider.serverType, ...(!provider.known && host && { host }), ...(search && { search }) },
     { skip: !list || !asked, keep: true },
   );
   const repositories = q.data?.repositories ?? [];

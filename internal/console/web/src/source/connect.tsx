@@ -88,7 +88,7 @@ function Token({ provider, way, onSaved }: { provider: Provider; way: Way; onSav
       return;
     }
     save.mutate(
-      { serverType: provider.serverType!, authType: way.authType, token, ...(way.username && { username: username.trim() }) },
+      { serverType: provider.serverType, authType: way.authType, token, ...(way.username && { username: username.trim() }) },
       {
         onSuccess: () => {
           setToken("");

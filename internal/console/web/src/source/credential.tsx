@@ -107,7 +107,7 @@ export function Facts({ credential: c, brief }: { credential: SourceCredential; 
     );
     if (c.resource) items.push({ label: "Secret or connection", value: <Text>{c.resource}</Text> });
   }
-  return <KeyValuePairs columns={3} items={items} />;
+  return <KeyValuePairs columns={3} minColumnWidth={200} items={items} />;
 }
 
 /** A button that asks the provider about a stored credential now. */

@@ -25,7 +25,7 @@ export function OAuth({ provider, onDone }: { provider: Provider; onDone?: () =>
     setProblem(undefined);
     setBusy(true);
     try {
-      const started = await call("StartOAuth", { serverType: provider.serverType!, flow, ...(!provider.known && host && { host }) });
+      const started = await call("StartOAuth", { serverType: provider.serverType, flow, ...(!provider.known && host && { host }) });
       if (flow === "DEVICE") setDevice(started);
       else if (isWebAddress(started.authorizeUrl)) location.assign(started.authorizeUrl);
       else throw new Error("The server gave no address to go to.");

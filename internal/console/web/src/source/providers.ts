@@ -1,13 +1,13 @@
 /** What the console says about each source provider. What providers are and can do comes from DescribeServer. */
-import { useCall, type Output } from "../api";
-import type { AuthType, ServerType, SourceType } from "../api.gen";
+import { useCall } from "../api";
+import type { AuthType, ServerType, SourceProvider, SourceType } from "../api.gen";
 
-export type Server = Output<"DescribeServer">;
-export type Provider = NonNullable<Server["providers"]>[number];
+/** A provider as DescribeServer tells it; the operations on credentials name the two types of its members. */
+export type Provider = Omit<SourceProvider, "serverType" | "authTypes"> & { serverType: ServerType; authTypes?: AuthType[] };
 
 export function useProviders() {
   const server = useCall("DescribeServer", {});
-  return { ...server, providers: server.data?.providers ?? [] };
+  return { ...server, providers: (server.data?.providers ?? []) as Provider[] };
 }
 
 /** Whether a source of this type is a repository at a provider that tokens are stored for. */
@@ -62,8 +62,8 @@ export function ways(p: Provider): Way[] {
         usernameNote: p.serverType === "BITBUCKET" ? "With an API token, the e-mail address of the Atlassian account. With an app password, the Bitbucket user name." : undefined,
       });
     } else if (authType === "PERSONAL_ACCESS_TOKEN") {
-      const word = tokenWords[p.serverType!] ?? "personal access token";
-      list.push({ authType, connect: `Connect with a ${name} ${word}`, token: `${name} ${word}`, save: "Save token", note: tokenNotes[p.serverType!] });
+      const word = tokenWords[p.serverType] ?? "personal access token";
+      list.push({ authType, connect: `Connect with a ${name} ${word}`, token: `${name} ${word}`, save: "Save token", note: tokenNotes[p.serverType] });
     } else if (authType === "SECRETS_MANAGER") {
       list.push({
         authType,

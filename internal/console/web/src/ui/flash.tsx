@@ -48,6 +48,6 @@ export function flashError(tried: string, error: unknown) {
 export function describe(error: unknown): string {
   if (!(error instanceof APIError)) return error instanceof Error ? error.message : String(error);
   if (error.code === "AccessDeniedException") return `Your access key may not do this. ${error.message}`;
-  const id = error.requestId && error.status >= 500 ? ` The server's log has the cause under request ${error.requestId}.` : "";
+  const id = error.requestId && error.status === 500 ? ` The server's log has the cause under request ${error.requestId}.` : "";
   return (error.message || error.code) + id;
 }
