@@ -2,6 +2,7 @@ import AppLayoutToolbar from "@cloudscape-design/components/app-layout-toolbar";
 import Box from "@cloudscape-design/components/box";
 import BreadcrumbGroup from "@cloudscape-design/components/breadcrumb-group";
 import Button from "@cloudscape-design/components/button";
+import Link from "@cloudscape-design/components/link";
 import Flashbar from "@cloudscape-design/components/flashbar";
 import Modal from "@cloudscape-design/components/modal";
 import SideNavigation from "@cloudscape-design/components/side-navigation";
@@ -187,7 +188,7 @@ function SessionEnded() {
           come back.
         </Box>
         <Box>
-          Or <a href={loginAddress()}>sign in here</a> and lose what is not saved.
+          Or <Link href={loginAddress()}>sign in here</Link> and lose what is not saved.
         </Box>
         {still && <Box color="text-status-error">There is no session yet.</Box>}
       </SpaceBetween>

@@ -142,14 +142,15 @@ function Audit({ arn }: { arn: string }) {
         <Table
           variant="embedded"
           items={d.records ?? []}
+          wrapLines
           ariaLabels={{ tableLabel: "Audit records" }}
           empty={<Empty title="No records" />}
           columnDefinitions={[
             { id: "at", header: "Time", isRowHeader: true, minWidth: 180, cell: (r) => <Time at={r.at} exact /> },
             { id: "who", header: "By", minWidth: 100, cell: (r) => <Text>{r.principal ?? "-"}</Text> },
             { id: "what", header: "Event", minWidth: 180, cell: (r) => <Text>{r.event ?? "-"}</Text> },
-            { id: "outcome", header: "Outcome", minWidth: 100, cell: (r) => <Text>{r.outcome ?? "-"}</Text> },
-            { id: "more", header: "Message", minWidth: 160, cell: (r) => <Text lines>{[r.message, r.detail].filter(Boolean).join("\n") || "-"}</Text> },
+            { id: "outcome", header: "Outcome", minWidth: 100, cell: (r) => <Text>{r.outcome || "OK"}</Text> },
+            { id: "more", header: "Message", minWidth: 220, cell: (r) => <Text lines>{[r.message, r.detail].filter(Boolean).join("\n") || "-"}</Text> },
             { id: "from", header: "From", minWidth: 120, cell: (r) => <Text>{r.from ?? "-"}</Text> },
           ]}
         />

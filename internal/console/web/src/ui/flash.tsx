@@ -1,5 +1,5 @@
 import type { FlashbarProps } from "@cloudscape-design/components/flashbar";
-import { APIError } from "../api";
+import { APIError, session } from "../api";
 import { Text } from "./text";
 
 let list: FlashbarProps.MessageDefinition[] = [];
@@ -39,8 +39,9 @@ export function flash(type: "success" | "info" | "warning" | "error", header: st
   );
 }
 
-/** Says that what was tried did not work, and why. "Delete project app". */
+/** Says that what was tried did not work, and why. "Delete project app". That the session has ended is said elsewhere. */
 export function flashError(tried: string, error: unknown) {
+  if (session.ended()) return;
   flash("error", `${tried}: not done`, describe(error));
 }
 
