@@ -20,7 +20,7 @@ var Bitbucket = below("/2.0", Dialect{
 	push:  []string{"repository:write", "write:repository:bitbucket"},
 	gitUser: func(t *token, user string) bool {
 		switch {
-		case t.Bot:
+		case t.Bot, t.OAuth:
 			return user == "x-token-auth"
 		case t.Email != "":
 			return user == t.Login || user == "x-bitbucket-api-token-auth"
