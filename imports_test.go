@@ -143,6 +143,8 @@ var mayReveal = map[string]string{
 	"internal/credential/credential.go":       "seals it, and makes the Authorization header of git",
 	"internal/forge/github/github.go":         "makes the Authorization header of the API",
 	"internal/forge/github/hooks.go":          "tells GitHub the secret of a hook",
+	"internal/forge/oauth.go":                 "shows an OAuth app's secret and a refresh token to their host",
+	"internal/credential/oauth.go":            "seals what a user let Corbel have",
 	"internal/forge/rest.go":                  "checks its characters, and keeps it out of repeated words",
 	"internal/forge/bitbucket/bitbucket.go":   "makes the header of the API",
 	"internal/forge/datacenter/datacenter.go": "makes the header of the API",

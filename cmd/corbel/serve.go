@@ -137,16 +137,19 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 	secrets := &secret.Reader{Store: st, Vault: v, Remote: c.secrets}
 	resolver := &credential.Resolver{
 		Store: st, Vault: v, Hosts: hosts, Now: time.Now,
+		OAuth: &credential.OAuth{Transport: transport, Hosts: hosts, Apps: c.apps, Callback: c.publicURL + "/console/oauth/callback"},
 		Secret: func(ctx context.Context, s store.Scope, arn string) (api.Secret, error) {
 			return secrets.Secret(ctx, s, arn, "", "")
 		},
 	}
 	checker := credential.NewChecker(resolver, forges, c.checkEvery, log)
 
+	flows := service.NewOAuthFlows()
+	defer flows.Close()
 	var isolation atomic.Pointer[string] // what keeps builds apart, once it was tried
 	isolation.Store(new("not ready yet"))
 	svc := &service.Service{
-		Store: st, Vault: v, Keys: keys, Hosts: hosts, Checker: checker, Logs: logs, Log: log, Now: time.Now,
+		Store: st, Vault: v, Keys: keys, Hosts: hosts, Checker: checker, Flows: flows, Logs: logs, Log: log, Now: time.Now,
 		Verify: service.Verify(c.verify), MaxQueued: c.maxQueued, URL: c.publicURL,
 		About: service.About{Version: programVersion(), Builds: c.builds, Executor: func() string { return *isolation.Load() }},
 	}
@@ -204,7 +207,7 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 	}
 	// The API answers while the sandbox is still being tried.
 	room("builds", func(ctx context.Context) error {
-		hidden := append([]string{c.data, c.rootKey}, kek.Files(v.Wrap())...)
+		hidden := slices.Concat([]string{c.data, c.rootKey}, kek.Files(v.Wrap()), c.apps.Files())
 		return runBuilds(ctx, c, hidden, st, logs, resolver, secrets, transport, func(text string) { isolation.Store(&text) }, log)
 	})
 	if err := announce(c, at, log); err != nil {

@@ -44,6 +44,10 @@ type Provider struct {
 	// Tokens is the page where a user makes a token, for a host's web address.
 	Tokens func(web string) string
 
+	// OAuth is where people connect without a token of their own making, nil
+	// where Corbel cannot.
+	OAuth *OAuthPaths
+
 	// Deliveries is how webhooks of the provider are read.
 	Deliveries Deliveries
 

@@ -78,6 +78,7 @@ func New(c Config) (http.Handler, error) {
 		mux.HandleFunc("GET "+at+"/console/login", s.loginForm)
 		mux.HandleFunc("POST "+at+"/console/login", s.login)
 		mux.HandleFunc("POST "+at+"/console/logout", s.logout)
+		mux.HandleFunc("GET "+at+"/console/oauth/callback", s.oauth)
 	}
 	return mux, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/corbel-build/corbel/internal/audit"
 	"github.com/corbel-build/corbel/internal/awsjson"
 	"github.com/corbel-build/corbel/internal/console"
+	"github.com/corbel-build/corbel/internal/service"
 	"github.com/corbel-build/corbel/internal/store"
 )
 
@@ -223,6 +224,51 @@ func (s *server) logout(w http.ResponseWriter, r *http.Request) {
 	}
 	http.SetCookie(w, s.cookie(r, ""))
 	redirect(w, "./login")
+}
+
+// oauth serves GET /console/oauth/callback, where a source provider sends
+// somebody back to. The browser, which was elsewhere, does not send the
+// session's cookie along with that; so the first answer is a page that leads
+// to the same address from here.
+func (s *server) oauth(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	problem := func(text string) {
+		console.Notice{Title: "Not connected", Problem: text, Next: "../credentials"}.Write(w, http.StatusBadRequest)
+	}
+	token := session(r)
+	if token == "" {
+		if query.Has("here") {
+			problem("You are not signed in any more. Sign in, and connect again.")
+			return
+		}
+		query.Set("here", "1")
+		console.Notice{Title: "Connecting", Text: "This takes a moment.", Next: "?" + query.Encode(), At: true}.Write(w, http.StatusOK)
+		return
+	}
+	p, err := s.Sessions.Find(r.Context(), token)
+	if errors.Is(err, access.ErrNoSession) {
+		problem("Your session has ended. Sign in, and connect again.")
+		return
+	} else if err != nil {
+		s.fault(w, r, "find the session of an OAuth callback", err)
+		return
+	}
+	p.Service, p.From, p.Agent, p.RequestID, p.Secure = "codebuild", from(r), r.UserAgent(), awsjson.NewRequestID(), s.secure(r)
+	ctx := access.With(r.Context(), p)
+	var server api.ServerType
+	if err = s.Service.Authorize(ctx, "corbel", "StartOAuth", nil); err == nil {
+		server, err = service.CredentialService{Service: s.Service}.FinishOAuth(ctx, query.Get("state"), query.Get("code"), query.Get("error"))
+	}
+	if err != nil {
+		s.Service.Refused(ctx, "StartOAuth", err)
+		if e, ok := errors.AsType[*api.Error](err); ok {
+			problem(e.Message)
+			return
+		}
+		s.fault(w, r, "connect with OAuth", err)
+		return
+	}
+	redirect(w, "../credentials?connected="+string(server)) // and the code is in no history
 }
 
 // attempts slows down who tries keys: after a few that failed, each further

@@ -26,10 +26,11 @@ func (s CredentialService) DescribeServer(context.Context, *corbel.DescribeServe
 	}
 	for _, server := range s.Hosts.ServerTypes() {
 		p, _ := s.Hosts.Provider(server)
+		web, device := s.Checker.OAuth.Flows(server)
 		d := corbel.SourceProvider{
 			ServerType: new(string(server)), Name: new(serverNames[api.SourceType(server)]), Known: new(server == p.Server), GitUserHint: some(p.UserHint),
 			Hosts: []corbel.ProviderHost{}, TokenUrls: []corbel.TokenUrl{}, AuthTypes: texts(p.Auth),
-			Oauth:  &corbel.OAuthFlows{Web: new(false), Device: new(false)},
+			Oauth:  &corbel.OAuthFlows{Web: &web, Device: &device},
 			Scopes: []corbel.AskedScope{}, Events: texts(p.Deliveries.Events), ApproverRoles: texts(p.Deliveries.Roles),
 		}
 		for _, h := range s.Hosts.For(server) {

@@ -137,8 +137,8 @@ var CredentialOperations = []Operation{
 	{"DescribeSourceCredentials", Full, "`corbel credentials list`"},
 	{"CheckSourceCredentials", Full, "`corbel credentials check`"},
 	{"ResolveSourceCredentials", Full, "`corbel credentials resolve`"},
-	{"StartOAuth", None, ""},
-	{"PollOAuth", None, ""},
+	{"StartOAuth", Full, "`-oauth` names the apps; flow WEB for the console's sessions, DEVICE for every caller"},
+	{"PollOAuth", Full, ""},
 	{"ListRepositories", None, ""},
 
 	{"DescribeSession", Full, ""},

@@ -37,6 +37,7 @@ type Service struct {
 	Keys    *access.Keys
 	Hosts   *forge.Hosts
 	Checker *credential.Checker
+	Flows   *OAuthFlows
 	Logs    *buildlog.Logs
 	Log     *slog.Logger
 	Now     func() time.Time

@@ -32,7 +32,10 @@ var Provider = forge.Provider{
 	Scopes:   scopes(),
 	UserHint: "the e-mail address of the Atlassian account for an API token, the Bitbucket user name for an app password",
 	Tokens:   func(string) string { return "https://id.atlassian.com/manage-profile/security/api-tokens" },
-	New:      func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },
+	// Source: Atlassian, "Use OAuth on Bitbucket Cloud". The consumer says which
+	// scopes.
+	OAuth: &forge.OAuthPaths{Authorize: "/site/oauth2/authorize", Token: "/site/oauth2/access_token", Basic: true},
+	New:   func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },
 }
 
 // A Forge speaks Bitbucket Cloud's REST API. It implements forge.Forge.
@@ -149,6 +152,8 @@ func required(a *forge.Reply) []string {
 // Source: Atlassian, formats of tokens.
 func kindOf(t forge.Token, a *forge.Reply) forge.Kind {
 	switch value := t.Value.Reveal(); {
+	case t.Auth == api.AuthTypeOAUTH:
+		return forge.OAuth
 	case strings.HasPrefix(value, "ATCTT"), strings.HasSuffix(a.Header.Get("X-Credential-Type"), "_access_token") && t.Auth != api.AuthTypeBASIC_AUTH:
 		return forge.Resource
 	case strings.HasPrefix(value, "ATATT"):

@@ -50,6 +50,11 @@ var Provider = forge.Provider{
 	Tokens: func(web string) string {
 		return web + "/settings/tokens/new?scopes=repo,admin:repo_hook&description=Corbel"
 	},
+	// Source: GitHub, "Authorizing OAuth apps".
+	OAuth: &forge.OAuthPaths{
+		Authorize: "/login/oauth/authorize", Token: "/login/oauth/access_token", Device: "/login/device/code",
+		Scopes: []string{"repo", "admin:repo_hook"},
+	},
 	New: func(rt http.RoundTripper) forge.Forge { return New(rt) },
 }
 
