@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 
+	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/api/corbel"
 )
 
@@ -27,7 +28,7 @@ func (s CredentialService) DescribeServer(context.Context, *corbel.DescribeServe
 		p, _ := s.Hosts.Provider(server)
 		web, device := s.Checker.OAuth.Flows(server)
 		d := corbel.SourceProvider{
-			ServerType: new(string(server)), Name: &p.Name, Known: new(server == p.Server), GitUserHint: some(p.UserHint),
+			ServerType: new(string(server)), Name: new(serverNames[api.SourceType(server)]), Known: new(server == p.Server), GitUserHint: some(p.UserHint),
 			Hosts: []corbel.ProviderHost{}, TokenUrls: []corbel.TokenUrl{}, AuthTypes: texts(p.Auth),
 			Oauth:  &corbel.OAuthFlows{Web: &web, Device: &device},
 			Scopes: []corbel.AskedScope{}, Events: texts(p.Deliveries.Events), ApproverRoles: texts(p.Deliveries.Roles),
