@@ -139,7 +139,7 @@ var OwnOperations = []Operation{
 	{"ResolveSourceCredentials", Full, "`corbel credentials resolve`"},
 	{"StartOAuth", Full, "`-oauth` names the apps; flow WEB for the console's sessions, DEVICE for every caller"},
 	{"PollOAuth", Full, ""},
-	{"ListRepositories", None, ""},
+	{"ListRepositories", Full, ""},
 
 	{"DescribeSession", Full, ""},
 	{"DescribeServer", Full, ""},
