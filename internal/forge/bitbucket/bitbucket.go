@@ -26,11 +26,12 @@ import (
 var Provider = forge.Provider{
 	Name:   "Bitbucket",
 	Server: api.ServerTypeBITBUCKET, Known: "bitbucket.org", Git: "https://bitbucket.org", API: "https://api.bitbucket.org/2.0",
-	APIPath: "/2.0",
-	Auth:    []api.AuthType{api.AuthTypeBASIC_AUTH, api.AuthTypePERSONAL_ACCESS_TOKEN},
-	GitUser: gitUser,
-	Tokens:  func(string) string { return "https://id.atlassian.com/manage-profile/security/api-tokens" },
-	New:     func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },
+	APIPath:    "/2.0",
+	Auth:       []api.AuthType{api.AuthTypeBASIC_AUTH, api.AuthTypePERSONAL_ACCESS_TOKEN},
+	GitUser:    gitUser,
+	Tokens:     func(string) string { return "https://id.atlassian.com/manage-profile/security/api-tokens" },
+	Deliveries: deliveries,
+	New:        func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },
 }
 
 // A Forge speaks Bitbucket Cloud's REST API. It implements forge.Forge.

@@ -20,10 +20,11 @@ var Provider = forge.Provider{
 	Name: "Bitbucket Data Center",
 	Own:  api.ServerTypeBITBUCKET_DATA_CENTER, APIPath: "/rest",
 	GitPrefix: "scm", Personal: true,
-	Auth:    []api.AuthType{api.AuthTypePERSONAL_ACCESS_TOKEN},
-	GitUser: func(forge.Token) string { return "x-token-auth" }, // any will do
-	Tokens:  func(web string) string { return web + "/plugins/servlet/access-tokens/manage" },
-	New:     func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },
+	Auth:       []api.AuthType{api.AuthTypePERSONAL_ACCESS_TOKEN},
+	GitUser:    func(forge.Token) string { return "x-token-auth" }, // any will do
+	Tokens:     func(web string) string { return web + "/plugins/servlet/access-tokens/manage" },
+	Deliveries: deliveries,
+	New:        func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },
 }
 
 // A Forge speaks Bitbucket Data Center's REST API. It implements forge.Forge.

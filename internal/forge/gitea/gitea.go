@@ -18,10 +18,11 @@ import (
 var Provider = forge.Provider{
 	Name: "Gitea",
 	Own:  api.ServerTypeGITEA, APIPath: "/api/v1",
-	Auth:    []api.AuthType{api.AuthTypePERSONAL_ACCESS_TOKEN},
-	GitUser: func(forge.Token) string { return "corbel" }, // any will do
-	Tokens:  func(web string) string { return web + "/user/settings/applications" },
-	New:     func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },
+	Auth:       []api.AuthType{api.AuthTypePERSONAL_ACCESS_TOKEN},
+	GitUser:    func(forge.Token) string { return "corbel" }, // any will do
+	Tokens:     func(web string) string { return web + "/user/settings/applications" },
+	Deliveries: deliveries,
+	New:        func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },
 }
 
 // A Forge speaks the REST API of Gitea and Forgejo. It implements forge.Forge.

@@ -49,7 +49,8 @@ var Provider = forge.Provider{
 	Tokens: func(web string) string {
 		return web + "/settings/tokens/new?scopes=repo,admin:repo_hook&description=Corbel"
 	},
-	New: func(rt http.RoundTripper) forge.Forge { return New(rt) },
+	Deliveries: deliveries,
+	New:        func(rt http.RoundTripper) forge.Forge { return New(rt) },
 }
 
 const (

@@ -35,7 +35,8 @@ var Provider = forge.Provider{
 	Tokens: func(web string) string {
 		return web + "/-/user_settings/personal_access_tokens?name=Corbel&scopes=api,read_repository"
 	},
-	New: func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },
+	Deliveries: deliveries,
+	New:        func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },
 }
 
 // A Forge speaks GitLab's REST API, version 4. It implements forge.Forge.
