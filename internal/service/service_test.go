@@ -38,19 +38,15 @@ func (b *bench) forward(d time.Duration) {
 	b.at = b.at.Add(d)
 }
 
-// forgeFunc is a provider that only checks tokens.
-type forgeFunc func(api.Secret) (forge.Check, error)
-
-func (f forgeFunc) CheckCredential(_ context.Context, _ forge.Host, t forge.Token) (forge.Check, error) {
-	return f(t.Value)
+// A checker is a provider that only checks tokens. These tests ask it for
+// nothing else.
+type checker struct {
+	forge.Forge
+	check func(api.Secret) (forge.Check, error)
 }
 
-func (forgeFunc) CheckRepository(context.Context, forge.Host, forge.Token, string) (forge.Abilities, error) {
-	return forge.Abilities{}, errors.New("not asked for in these tests")
-}
-
-func (forgeFunc) SetStatus(context.Context, forge.Host, forge.Token, string, forge.Status) error {
-	return errors.New("not asked for in these tests")
+func (c checker) CheckCredential(_ context.Context, _ forge.Host, t forge.Token) (forge.Check, error) {
+	return c.check(t.Value)
 }
 
 func as(user string) context.Context { return in("123456789012", "us-west-2", user) }
@@ -84,12 +80,12 @@ func newBench(t testing.TB) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{dir: dir, ctx: as("alice"), at: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
-	ask := forgeFunc(func(token api.Secret) (forge.Check, error) {
+	ask := checker{check: func(token api.Secret) (forge.Check, error) {
 		if b.answer != nil {
 			return b.answer(token)
 		}
 		return forge.Check{Login: "octocat", Scopes: []string{"repo"}}, nil
-	})
+	}}
 	now := func() time.Time {
 		b.mu.Lock()
 		defer b.mu.Unlock()
