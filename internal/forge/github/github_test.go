@@ -28,6 +28,7 @@ func TestPromises(t *testing.T) {
 			Narrow:  forgetest.Token{Value: "ghp_ForgetestPromises0000000000000000002", Login: "mona", Scopes: []string{"repo:status"}},
 			Missing: []string{"repo", "admin:repo_hook"},
 			Lacks:   []string{"scope", "admin:repo_hook"},
+			CutPull: 3000,
 		},
 		"FineGrained": {
 			Kind:   forge.FineGrained,
@@ -43,7 +44,7 @@ func TestPromises(t *testing.T) {
 			api.PullRequestBuildApproverRoleGITHUB_READ: "read", api.PullRequestBuildApproverRoleGITHUB_TRIAGE: "triage", api.PullRequestBuildApproverRoleGITHUB_WRITE: "write",
 			api.PullRequestBuildApproverRoleGITHUB_MAINTAIN: "maintain", api.PullRequestBuildApproverRoleGITHUB_ADMIN: "admin",
 		}
-		c.Cut, c.CutPull, c.Conditional = 300, 3000, true
+		c.Cut, c.Conditional = 300, true
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			forgetest.Promises(t, c)
@@ -57,7 +58,7 @@ func TestPromises(t *testing.T) {
 func TestRole_Custom(t *testing.T) {
 	t.Parallel()
 	s := forgetest.NewSetup(t, github.Provider)
-	hooks := s.Forge.(forge.Hooks)
+	hooks := s.Forge
 	token := forge.Token{Auth: api.AuthTypePERSONAL_ACCESS_TOKEN, Value: forgetest.Good}
 	mona := s.Server.Person("mona")
 	for role, want := range map[string]api.PullRequestBuildApproverRole{
@@ -87,7 +88,7 @@ func TestRole_Custom(t *testing.T) {
 func TestHooks_Refusals(t *testing.T) {
 	t.Parallel()
 	s := forgetest.NewSetup(t, github.Provider)
-	hooks := s.Forge.(forge.Hooks)
+	hooks := s.Forge
 	h := forge.Hook{Address: "https://corbel.example.com/hooks/1", Secret: "whsec_ForgetestRefusals00000001", Events: []forge.EventType{forge.Push}}
 	repo := forge.Owner{Kind: forge.OfRepository, Name: forgetest.Repo}
 	for _, c := range []struct {
@@ -122,7 +123,7 @@ func TestHooks_Refusals(t *testing.T) {
 func TestPutHook_AtOnce(t *testing.T) {
 	t.Parallel()
 	s := forgetest.NewSetup(t, github.Provider)
-	hooks := s.Forge.(forge.Hooks)
+	hooks := s.Forge
 	h := forge.Hook{Address: "https://corbel.example.com/hooks/1", Secret: "whsec_ForgetestAtOnce0000000001", Events: []forge.EventType{forge.Push}}
 	var wg sync.WaitGroup
 	ids := make([]string, 8)
