@@ -488,6 +488,8 @@ func TestWho(t *testing.T) {
 			[]way{{2, filtergroup.Anybody}, {4, filtergroup.Anybody}, {1, filtergroup.Writer}, {4, filtergroup.Writer}, {3, filtergroup.Named}}, []string{"", "", "", "", `whole id has to match "1"`}},
 		{"an excluded actor names nobody", groups("EVENT PULL_REQUEST_CREATED", "!ACTOR_ACCOUNT_ID 1"), "", nil, []way{{1, filtergroup.Anybody}}, []string{"ANYBODY"}},
 		{"named by a pull request", groups("EVENT PULL_REQUEST_CREATED", "ACTOR_ACCOUNT_ID 1|2"), "", nil, []way{{1, filtergroup.Named}}, []string{`"1|2"`}},
+		{"whoever it is is not named", groups("EVENT PULL_REQUEST_CREATED", "ACTOR_ACCOUNT_ID .*", "", "EVENT PUSH", "ACTOR_ACCOUNT_ID [0-9]+"), "", nil,
+			[]way{{1, filtergroup.Anybody}, {2, filtergroup.Writer}}, []string{`ACTOR_ACCOUNT_ID matches ".*"`, `"[0-9]+"`}},
 		{"merges and releases", groups("EVENT PULL_REQUEST_MERGED, RELEASED, PRERELEASED"), "", nil, []way{{1, filtergroup.Writer}, {1, filtergroup.Writer}, {1, filtergroup.Writer}}, []string{"by a merge", "(RELEASED)", "(PRERELEASED)"}},
 		{"a closed one needs no right", groups("EVENT PULL_REQUEST_CLOSED"), "", nil, []way{{1, filtergroup.Anybody}}, []string{"PULL_REQUEST_CLOSED"}},
 		{"every pull request needs an approval", groups("EVENT PUSH, PULL_REQUEST_CREATED"), "", policy(api.PullRequestBuildCommentApprovalALL_PULL_REQUESTS),
