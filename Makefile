@@ -37,9 +37,9 @@ generate: ## write the generated files again
 	$(GO) test ./internal/service -run 'TestOperationsDocument' -write
 
 verify: ## fail if a generated file is out of date
-	@before=$$(cat api/*.gen.go api/*/*.gen.go internal/client/*.gen.go | cksum); \
+	@before=$$(cat api/*.gen.go api/*/*.gen.go internal/client/*.gen.go internal/console/web/src/*.gen.ts | cksum); \
 	$(GO) generate ./api && \
-	after=$$(cat api/*.gen.go api/*/*.gen.go internal/client/*.gen.go | cksum); \
+	after=$$(cat api/*.gen.go api/*/*.gen.go internal/client/*.gen.go internal/console/web/src/*.gen.ts | cksum); \
 	[ "$$before" = "$$after" ] || { echo "generated files were out of date; commit them as they are now"; exit 1; }
 
 # GitHub's descriptions of its API and of its webhooks judge our test host. They

@@ -25,6 +25,79 @@ const (
 	CredentialStateREVOKED      CredentialState = "REVOKED"
 )
 
+// DeliveryOrigin is an enum of the model.
+type DeliveryOrigin string
+
+// The values of DeliveryOrigin.
+const (
+	DeliveryOriginDELIVERED   DeliveryOrigin = "DELIVERED"
+	DeliveryOriginPOLLED      DeliveryOrigin = "POLLED"
+	DeliveryOriginREDELIVERED DeliveryOrigin = "REDELIVERED"
+	DeliveryOriginREPLAYED    DeliveryOrigin = "REPLAYED"
+	DeliveryOriginPERMITTED   DeliveryOrigin = "PERMITTED"
+)
+
+// DeliveryOutcome is an enum of the model.
+type DeliveryOutcome string
+
+// The values of DeliveryOutcome.
+const (
+	DeliveryOutcomeSTARTED           DeliveryOutcome = "STARTED"
+	DeliveryOutcomeWOULD_START       DeliveryOutcome = "WOULD_START"
+	DeliveryOutcomeNO_MATCH          DeliveryOutcome = "NO_MATCH"
+	DeliveryOutcomeAWAITING_APPROVAL DeliveryOutcome = "AWAITING_APPROVAL"
+	DeliveryOutcomeIGNORED           DeliveryOutcome = "IGNORED"
+	DeliveryOutcomeFAILED            DeliveryOutcome = "FAILED"
+)
+
+// DeliveryState is an enum of the model.
+type DeliveryState string
+
+// The values of DeliveryState.
+const (
+	DeliveryStateWAITING DeliveryState = "WAITING"
+	DeliveryStateDONE    DeliveryState = "DONE"
+	DeliveryStateFAILED  DeliveryState = "FAILED"
+)
+
+// FilterType is an enum of the model.
+type FilterType string
+
+// The values of FilterType.
+const (
+	FilterTypeEVENT             FilterType = "EVENT"
+	FilterTypeBASE_REF          FilterType = "BASE_REF"
+	FilterTypeHEAD_REF          FilterType = "HEAD_REF"
+	FilterTypeACTOR_ACCOUNT_ID  FilterType = "ACTOR_ACCOUNT_ID"
+	FilterTypeFILE_PATH         FilterType = "FILE_PATH"
+	FilterTypeCOMMIT_MESSAGE    FilterType = "COMMIT_MESSAGE"
+	FilterTypeWORKFLOW_NAME     FilterType = "WORKFLOW_NAME"
+	FilterTypeTAG_NAME          FilterType = "TAG_NAME"
+	FilterTypeRELEASE_NAME      FilterType = "RELEASE_NAME"
+	FilterTypeREPOSITORY_NAME   FilterType = "REPOSITORY_NAME"
+	FilterTypeORGANIZATION_NAME FilterType = "ORGANIZATION_NAME"
+)
+
+// OAuthFlow is an enum of the model.
+type OAuthFlow string
+
+// The values of OAuthFlow.
+const (
+	OAuthFlowWEB    OAuthFlow = "WEB"
+	OAuthFlowDEVICE OAuthFlow = "DEVICE"
+)
+
+// OAuthState is an enum of the model.
+type OAuthState string
+
+// The values of OAuthState.
+const (
+	OAuthStatePENDING OAuthState = "PENDING"
+	OAuthStateDONE    OAuthState = "DONE"
+	OAuthStateDENIED  OAuthState = "DENIED"
+	OAuthStateEXPIRED OAuthState = "EXPIRED"
+)
+
 // OriginType is an enum of the model.
 type OriginType string
 
@@ -34,4 +107,24 @@ const (
 	OriginTypePROJECT OriginType = "PROJECT"
 	OriginTypeACCOUNT OriginType = "ACCOUNT"
 	OriginTypeNONE    OriginType = "NONE"
+)
+
+// ProblemSeverity is an enum of the model.
+type ProblemSeverity string
+
+// The values of ProblemSeverity.
+const (
+	ProblemSeverityERROR   ProblemSeverity = "ERROR"
+	ProblemSeverityWARNING ProblemSeverity = "WARNING"
+)
+
+// WayStrength is an enum of the model.
+type WayStrength string
+
+// The values of WayStrength.
+const (
+	WayStrengthANYBODY                WayStrength = "ANYBODY"
+	WayStrengthANYBODY_AFTER_APPROVAL WayStrength = "ANYBODY_AFTER_APPROVAL"
+	WayStrengthWRITERS                WayStrength = "WRITERS"
+	WayStrengthNAMED_ACCOUNTS         WayStrength = "NAMED_ACCOUNTS"
 )

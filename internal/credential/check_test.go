@@ -17,7 +17,7 @@ import (
 
 // A provider answers a check by what the test sets.
 type provider struct {
-	forge.Forge // for nothing that these tests ask
+	forge.Hooks // nil: nothing here makes hooks
 
 	mu     sync.Mutex
 	answer func(host string, token forge.Token) (forge.Check, error)
@@ -33,6 +33,14 @@ func (p *provider) CheckCredential(_ context.Context, h forge.Host, t forge.Toke
 		p.told <- struct{}{}
 	}
 	return p.answer(h.Name, t)
+}
+
+func (p *provider) CheckRepository(context.Context, forge.Host, forge.Token, string) (forge.Abilities, error) {
+	return forge.Abilities{}, errors.New("not asked for in these tests")
+}
+
+func (p *provider) SetStatus(context.Context, forge.Host, forge.Token, string, forge.Status) error {
+	return errors.New("not asked for in these tests")
 }
 
 func refusal(host string) error {

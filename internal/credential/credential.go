@@ -29,6 +29,10 @@ import (
 type plaintext struct {
 	User  string `json:"user,omitzero"`
 	Token string `json:"token"`
+	// Of what was connected with OAuth:
+	Refresh string    `json:"refresh,omitzero"`
+	Expires time.Time `json:"expires,omitzero"`
+	Host    string    `json:"host,omitzero"` // name of the one host that it is for
 }
 
 // Binding is what the seal of a credential is bound to.
@@ -39,7 +43,11 @@ func Binding(c store.Credential) string {
 // Seal seals a token, with the user name that goes with it, for the
 // credential that c describes: its ARN, account, region and generation.
 func Seal(v *vault.Vault, c store.Credential, user string, token api.Secret) ([]byte, error) {
-	b, err := json.Marshal(plaintext{user, token.Reveal()})
+	return seal(v, c, plaintext{User: user, Token: token.Reveal()})
+}
+
+func seal(v *vault.Vault, c store.Credential, p plaintext) ([]byte, error) {
+	b, err := json.Marshal(p)
 	if err != nil {
 		return nil, fmt.Errorf("seal credential %s: %w", c.ARN, err)
 	}
@@ -71,6 +79,8 @@ type Resolver struct {
 	// Secret reads the current version of a secret of Secrets Manager by its
 	// ARN. Its error does not contain what it read.
 	Secret func(ctx context.Context, s store.Scope, arn string) (api.Secret, error)
+	// OAuth is how what was connected with OAuth is renewed.
+	OAuth *OAuth
 	// Suspect, if not nil, is told of a stored credential that a provider has
 	// just refused.
 	Suspect func(ctx context.Context, s store.Scope, server api.ServerType)
@@ -89,11 +99,19 @@ const (
 
 // A Problem is an error that the user can mend, such as a secret that is not
 // what it should be.
-type Problem struct{ text string }
+type Problem struct {
+	text  string
+	cause error
+}
 
 func (p *Problem) Error() string { return p.text }
 
-func problem(format string, args ...any) *Problem { return &Problem{fmt.Sprintf(format, args...)} }
+// Unwrap lets errors.Is find forge.ErrRefused where the provider said no.
+func (p *Problem) Unwrap() error { return p.cause }
+
+func problem(format string, args ...any) *Problem {
+	return &Problem{text: fmt.Sprintf(format, args...)}
+}
 
 // ErrNoCredential says that the source is read without one.
 var ErrNoCredential = errors.New("there is no credential for the source")
@@ -131,11 +149,27 @@ type Access struct {
 // type NO_SOURCE names for the project, the account's default for the
 // provider, or none. primary may be src itself. It opens nothing.
 func (r *Resolver) Resolve(ctx context.Context, scope store.Scope, src, primary *api.ProjectSource) (*Access, error) {
-	server := api.ServerType(src.Type) // source types of repositories have the same names
 	repo, err := r.Hosts.Locate(src.Type, deref(src.Location))
 	if err != nil {
 		return nil, problem("%v", err)
 	}
+	return r.resolve(ctx, scope, src, primary, repo)
+}
+
+// ResolveOwner is Resolve for what has no location of its own: an
+// organization, an enterprise or a group at a host, which is named as locations
+// name it. The repository of what it returns has the host alone.
+func (r *Resolver) ResolveOwner(ctx context.Context, scope store.Scope, src, primary *api.ProjectSource, host string) (*Access, error) {
+	for _, h := range r.Hosts.For(api.ServerType(src.Type)) {
+		if h.Name == host {
+			return r.resolve(ctx, scope, src, primary, forge.Repository{Host: h, Trusted: true})
+		}
+	}
+	return nil, problem("%s is not a host that tokens for %s may be sent to; list it with corbel hosts", host, src.Type)
+}
+
+func (r *Resolver) resolve(ctx context.Context, scope store.Scope, src, primary *api.ProjectSource, repo forge.Repository) (*Access, error) {
+	server := api.ServerType(src.Type) // source types of repositories have the same names
 	a := &Access{Repository: repo, ServerType: server, Origin: None, r: r, scope: scope, noted: map[string]bool{}}
 	if !repo.Trusted { // no token is for this host
 		a.Reason = fmt.Sprintf("%s is not listed for %s, or is named with http, so no token is sent there", repo.Host.Name, server)
@@ -182,6 +216,14 @@ func (a *Access) Key() string {
 	return a.ARN
 }
 
+// Anonymous is the same repository read without a credential.
+func (a *Access) Anonymous() *Access {
+	return &Access{
+		Repository: a.Repository, ServerType: a.ServerType, Origin: None, Reason: "the build gets no credential for it", Build: a.Build,
+		r: a.r, scope: a.scope, noted: map[string]bool{},
+	}
+}
+
 // Upstream says where an address of the repository or of one of its submodules
 // is fetched from, and whether the credential is for there: it is for the
 // repository's own host, and for no other.
@@ -202,7 +244,8 @@ const (
 	ForCommands = "BUILD_COMMANDS" // git in the commands of a build, through a gate
 	ForStatus   = "COMMIT_STATUS"
 	ForCheck    = "CHECK"
-	ForMask     = "MASK" // to hide the token in a log; it goes nowhere
+	ForWebhook  = "WEBHOOK" // makes and removes hooks, asks about pull requests, polls
+	ForMask     = "MASK"    // to hide the token in a log; it goes nowhere
 )
 
 // Token opens the credential for the purpose. What is deleted or replaced
@@ -223,6 +266,9 @@ func (a *Access) Token(ctx context.Context, purpose string) (forge.Token, error)
 		}
 		if t, err = a.r.token(ctx, c); err != nil {
 			return t, err
+		}
+		if t.Host != "" && t.Host != a.Repository.Host.Name {
+			return forge.Token{}, problem("the credential %s was connected at %s and is not sent to %s: import a token for that", a.ARN, t.Host, a.Repository.Host.Name)
 		}
 		version = strconv.FormatInt(c.Generation, 10)
 	default:
@@ -254,7 +300,13 @@ func (r *Resolver) token(ctx context.Context, c store.Credential) (forge.Token, 
 		return forge.Token{}, connections()
 	}
 	p, err := open(r.Vault, c)
-	return forge.Token{Auth: c.AuthType, User: p.User, Value: api.Secret(p.Token)}, err
+	if err == nil && c.AuthType == api.AuthTypeOAUTH {
+		p, err = r.OAuth.fresh(ctx, r, c, p)
+	}
+	if err != nil {
+		return forge.Token{}, err
+	}
+	return forge.Token{Auth: c.AuthType, User: p.User, Value: api.Secret(p.Token), Host: p.Host}, nil
 }
 
 // secret reads a token from a secret.

@@ -203,3 +203,15 @@ type Deliveries struct {
 	// commit is in the source's repository only.
 	PullRef string
 }
+
+// Writers are the roles that may write to a repository: whose approval is asked
+// for where a policy names none.
+func (d Deliveries) Writers() []api.PullRequestBuildApproverRole {
+	for i, r := range d.Roles {
+		switch r {
+		case api.PullRequestBuildApproverRoleGITHUB_WRITE, api.PullRequestBuildApproverRoleGITLAB_DEVELOPER, api.PullRequestBuildApproverRoleBITBUCKET_WRITE:
+			return d.Roles[i:]
+		}
+	}
+	return nil
+}

@@ -38,15 +38,22 @@ func (b *bench) forward(d time.Duration) {
 	b.at = b.at.Add(d)
 }
 
-// A checker is a provider that only checks tokens. These tests ask it for
-// nothing else.
-type checker struct {
-	forge.Forge
-	check func(api.Secret) (forge.Check, error)
+// forgeFunc is a provider that only checks tokens.
+type forgeFunc struct {
+	forge.Hooks // nil: no test of this package makes hooks with it
+	check       func(api.Secret) (forge.Check, error)
 }
 
-func (c checker) CheckCredential(_ context.Context, _ forge.Host, t forge.Token) (forge.Check, error) {
-	return c.check(t.Value)
+func (f forgeFunc) CheckCredential(_ context.Context, _ forge.Host, t forge.Token) (forge.Check, error) {
+	return f.check(t.Value)
+}
+
+func (forgeFunc) CheckRepository(context.Context, forge.Host, forge.Token, string) (forge.Abilities, error) {
+	return forge.Abilities{}, errors.New("not asked for in these tests")
+}
+
+func (forgeFunc) SetStatus(context.Context, forge.Host, forge.Token, string, forge.Status) error {
+	return errors.New("not asked for in these tests")
 }
 
 func as(user string) context.Context { return in("123456789012", "us-west-2", user) }
@@ -80,7 +87,7 @@ func newBench(t testing.TB) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{dir: dir, ctx: as("alice"), at: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
-	ask := checker{check: func(token api.Secret) (forge.Check, error) {
+	ask := forgeFunc{check: func(token api.Secret) (forge.Check, error) {
 		if b.answer != nil {
 			return b.answer(token)
 		}
@@ -96,7 +103,7 @@ func newBench(t testing.TB) *bench {
 		return "", errors.New("there are no secrets in these tests")
 	}}
 	b.Service = &Service{
-		Store: st, Vault: v, Hosts: hosts, Logs: logs, Log: log, Verify: Reject, URL: "http://127.0.0.1:8040", Now: now,
+		Store: st, Vault: v, Keys: &access.Keys{Store: st, Vault: v, Now: now}, Hosts: hosts, Logs: logs, Log: log, Verify: Reject, URL: "http://127.0.0.1:8040", Now: now,
 		Checker: credential.NewChecker(resolver, map[api.ServerType]forge.Forge{api.ServerTypeGITHUB: ask, api.ServerTypeGITHUB_ENTERPRISE: ask}, time.Hour, log),
 	}
 	return b

@@ -25,13 +25,21 @@ var scope = store.Scope{Account: "123456789012", Region: "us-west-2"}
 // A provider keeps the statuses that it took, and answers each attempt with
 // the next error.
 type provider struct {
-	forge.Forge // for nothing that these tests ask
+	forge.Hooks // nil: nothing here makes hooks
 
 	mu     sync.Mutex
 	errs   []error
 	took   []string
 	tried  int
 	change chan struct{} // receives after each attempt
+}
+
+func (*provider) CheckCredential(context.Context, forge.Host, forge.Token) (forge.Check, error) {
+	return forge.Check{}, errors.New("not asked for in these tests")
+}
+
+func (*provider) CheckRepository(context.Context, forge.Host, forge.Token, string) (forge.Abilities, error) {
+	return forge.Abilities{}, errors.New("not asked for in these tests")
 }
 
 func (p *provider) SetStatus(_ context.Context, h forge.Host, token forge.Token, repo string, s forge.Status) error {

@@ -39,11 +39,15 @@ type Store interface {
 
 	// Queued returns a channel that receives after a build was queued,
 	// Stopping one that receives after RequestStop, and Outgoing one that
-	// receives after a status was put. Wake-ups coalesce: the one receiver
-	// of each looks for everything that is there. They are never closed.
+	// receives after a status was put. Delivered returns one that receives after
+	// a delivery or a hook's removal was put, and Polling one that receives after
+	// SetPoll. Wake-ups coalesce: the one receiver of each looks for everything
+	// that is there. They are never closed.
 	Queued() <-chan struct{}
 	Stopping() <-chan struct{}
 	Outgoing() <-chan struct{}
+	Delivered() <-chan struct{}
+	Polling() <-chan struct{}
 
 	Close() error
 }
@@ -61,8 +65,13 @@ type Reader interface {
 	SecretReader
 	SealedReader
 	AuditReader
+	WebhookReader
+	SessionReader
 
 	Account(ctx context.Context, id string) (Account, error)
+	// Regions lists the regions in which an account has projects or source
+	// credentials, by name.
+	Regions(ctx context.Context, account string) ([]string, error)
 	Accounts(ctx context.Context) ([]Account, error)
 	AccessKey(ctx context.Context, id string) (AccessKey, error)
 	// AccessKeys lists an account's keys, oldest first.
@@ -83,6 +92,13 @@ type Reader interface {
 	// BuildKeys lists a page of builds: of one project by number, or of the
 	// scope by the time of their request. limit is at least 1.
 	BuildKeys(ctx context.Context, s Scope, page BuildPage) ([]BuildKey, error)
+	// BuildOutcomes gives visit each build that was requested since then, of one
+	// project or with "" of the scope, the newest first. It ends with an error
+	// of visit, which must not use the store.
+	BuildOutcomes(ctx context.Context, s Scope, project string, since time.Time, visit func(BuildOutcome) error) error
+	// UnfinishedBuilds counts the builds of a project, or with "" of the scope,
+	// that are queued and that are running.
+	UnfinishedBuilds(ctx context.Context, s Scope, project string) (queued, running int, err error)
 	// ActiveBuilds counts a project's builds that are queued or running,
 	// but no further than limit.
 	ActiveBuilds(ctx context.Context, s Scope, project string, limit int) (int, error)
@@ -113,10 +129,13 @@ type Tx interface {
 	SecretWriter
 	SealedWriter
 	AuditWriter
+	WebhookWriter
+	SessionWriter
 
 	PutAccount(ctx context.Context, a Account) error
 	// PutAccessKey stores a new key; ErrExists if the id is taken.
 	PutAccessKey(ctx context.Context, k AccessKey) error
+	// DeleteAccessKey removes a key with the sessions that stand for it.
 	DeleteAccessKey(ctx context.Context, id string) error
 	// SetPolicy replaces a key's policy; ErrNotFound if there is no such key.
 	SetPolicy(ctx context.Context, id, policy string) error
@@ -143,6 +162,9 @@ type Tx interface {
 	// DeleteBuild removes a completed build; ErrNotFound if there is none or
 	// it is not complete.
 	DeleteBuild(ctx context.Context, s Scope, id string) error
+	// AddContext appends a context to the last phase but COMPLETED of a
+	// completed build; nothing happens to others.
+	AddContext(ctx context.Context, s Scope, id string, c api.PhaseContext) error
 	PutIdempotent(ctx context.Context, s Scope, i Idempotent) error
 
 	// ClaimBuild hands the oldest queued build to holder until the lease
@@ -202,6 +224,9 @@ type AccessKey struct {
 	Expires time.Time // zero is never
 }
 
+// Ended reports whether the key's time is over.
+func (k AccessKey) Ended(now time.Time) bool { return !k.Expires.IsZero() && !now.Before(k.Expires) }
+
 // A ProjectPage asks for a page of project names after After.
 type ProjectPage struct {
 	SortBy     api.ProjectSortByType // default NAME
@@ -219,7 +244,10 @@ type ProjectKey struct {
 
 // A BuildPage asks for a page of builds after After.
 type BuildPage struct {
-	Project    string // "" is all of the scope
+	Project    string         // "" is all of the scope
+	Status     api.StatusType // "" is any, as is an Initiator of ""
+	Initiator  string
+	Since      time.Time // leaves out what was requested before
 	Descending bool
 	After      *BuildKey // nil is the start
 	Limit      int
@@ -230,6 +258,14 @@ type BuildKey struct {
 	ID        string
 	Number    int64
 	Requested time.Time
+}
+
+// A BuildOutcome is what became of a build.
+type BuildOutcome struct {
+	ID, Project string
+	Status      api.StatusType
+	Requested   time.Time
+	Ended       time.Time // zero is not yet
 }
 
 // A BuildState is where a build stands in the queue.
@@ -255,6 +291,8 @@ type Build struct {
 	// Ref is the full name of the branch or tag that the primary source was
 	// got from, "" before that and for a commit id. SaveBuild writes it.
 	Ref string
+	// Trigger is what started it, nil if that was no webhook.
+	Trigger *Trigger
 }
 
 // BadgeOf is what the address of p's badge has in place of a name, "" without a

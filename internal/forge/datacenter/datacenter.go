@@ -20,8 +20,13 @@ var Provider = forge.Provider{
 	Name: "Bitbucket Data Center",
 	Own:  api.ServerTypeBITBUCKET_DATA_CENTER, APIPath: "/rest",
 	GitPrefix: "scm", Personal: true,
-	Auth:       []api.AuthType{api.AuthTypePERSONAL_ACCESS_TOKEN},
-	GitUser:    func(forge.Token) string { return "x-token-auth" }, // any will do
+	Auth:    []api.AuthType{api.AuthTypePERSONAL_ACCESS_TOKEN},
+	GitUser: func(forge.Token) string { return "x-token-auth" }, // any will do
+	// Source: Bitbucket Data Center, "HTTP access tokens".
+	Scopes: []forge.Scope{
+		{Name: "Repository read", For: "clone private repositories, find their branches, tags and pull requests, and show the result of a build on its commit"},
+		{Name: "Repository admin", For: "make and remove webhooks"},
+	},
 	Tokens:     func(web string) string { return web + "/plugins/servlet/access-tokens/manage" },
 	Deliveries: deliveries,
 	New:        func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },

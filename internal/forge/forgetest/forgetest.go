@@ -113,6 +113,7 @@ type Token struct {
 	Login string // the user; default octocat
 	Email string // of the user; Bitbucket's API tokens want it
 	Bot   bool   // a token of a repository, project or group rather than a person's
+	OAuth bool   // a token that an OAuth app was given
 	Role  int    // GitLab's access level in its projects; default maintainer
 
 	// Scopes make it a classic token, which may do what they say.
@@ -150,6 +151,7 @@ type Server struct {
 	faults        []*Fault
 	lastID        int64
 
+	oauth      oauth
 	deliveries deliveries
 	patience   time.Duration
 	serving    sync.WaitGroup // the accept loop, which Close ends
@@ -297,6 +299,9 @@ func (t *token) sees(r *repository) bool {
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	rec, ok := s.record(w, r)
 	if !ok {
+		return
+	}
+	if s.serveOAuth(w, r) {
 		return
 	}
 	path, api := s.dialect.api(r.URL.Path)

@@ -137,6 +137,11 @@ func (q *queries) Accounts(ctx context.Context) ([]store.Account, error) {
 	}, `select id, created from account order by created, id`)
 }
 
+func (q *queries) Regions(ctx context.Context, account string) ([]string, error) {
+	return list(ctx, q, func(r *sql.Rows, region *string) error { return r.Scan(region) },
+		`select region from project where account = $1 union select region from source_credential where account = $1 order by region`, account)
+}
+
 func (q *queries) AccessKey(ctx context.Context, id string) (k store.AccessKey, err error) {
 	k.ID = id
 	err = q.row(ctx, `select account, username, sealed, created, policy, expires from access_key where id = $1`, []any{id},
@@ -189,11 +194,24 @@ func (q *queries) ProjectNames(ctx context.Context, s store.Scope, page store.Pr
 	}, `select name, created, modified from project where account = $1 and region = $2`+where+` order by `+by+` limit $3`, args...)
 }
 
-const buildColumns = `select account, region, doc, state, requested, queue_until, stop, holder, attempt, ref from build`
+const buildColumns = `select account, region, doc, state, requested, queue_until, stop, holder, attempt, ref, trigger from build`
 
 func buildDest(b *store.Build) []any {
 	b.Doc = new(api.Build)
-	return []any{&b.Account, &b.Region, doc{b.Doc}, &b.State, (*ms)(&b.Requested), (*ms)(&b.QueueUntil), &b.Stop, &b.Holder, &b.Attempt, &b.Ref}
+	return []any{&b.Account, &b.Region, doc{b.Doc}, &b.State, (*ms)(&b.Requested), (*ms)(&b.QueueUntil), &b.Stop, &b.Holder, &b.Attempt, &b.Ref, trigger{&b.Trigger}}
+}
+
+// trigger reads the JSON of a trigger; "" is nil.
+type trigger struct{ into **store.Trigger }
+
+func (t trigger) Scan(v any) error {
+	text, _ := v.(string)
+	if text == "" {
+		*t.into = nil
+		return nil
+	}
+	*t.into = new(store.Trigger)
+	return json.Unmarshal([]byte(text), *t.into)
 }
 
 func scanBuild(r *sql.Rows, b *store.Build) error { return r.Scan(buildDest(b)...) }
@@ -245,9 +263,58 @@ func (q *queries) BuildKeys(ctx context.Context, s store.Scope, page store.Build
 			where, args = " and (requested, id) "+op+" ($4, $5)", append(args, millis(page.After.Requested), page.After.ID)
 		}
 	}
+	filter := func(column, op string, v any) {
+		args = append(args, v)
+		where += fmt.Sprintf(" and %s %s $%d", column, op, len(args))
+	}
+	if page.Status != "" {
+		filter("status", "=", string(page.Status))
+	}
+	if page.Initiator != "" {
+		filter("initiator", "=", page.Initiator)
+	}
+	if !page.Since.IsZero() {
+		column := "requested"
+		if page.Project != "" {
+			column = "+requested" // the order of numbers is what the index is for
+		}
+		filter(column, ">=", millis(page.Since))
+	}
 	return list(ctx, q, func(r *sql.Rows, k *store.BuildKey) error {
 		return r.Scan(&k.ID, &k.Number, (*ms)(&k.Requested))
 	}, `select id, number, requested from build where account = $1 and region = $2`+where+` order by `+by+` limit $3`, args...)
+}
+
+func (q *queries) BuildOutcomes(ctx context.Context, s store.Scope, project string, since time.Time, visit func(store.BuildOutcome) error) error {
+	where, args := ` and requested >= $3 order by requested desc, id desc`, []any{s.Account, s.Region, millis(since)}
+	if project != "" {
+		where, args = ` and +requested >= $3 and project = $4 order by number desc`, append(args, project)
+	}
+	rows, err := q.query(ctx, `select id, project, status, requested, ended from build where account = $1 and region = $2`+where, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var o store.BuildOutcome
+		if err := rows.Scan(&o.ID, &o.Project, &o.Status, (*ms)(&o.Requested), (*ms)(&o.Ended)); err != nil {
+			return err
+		}
+		if err := visit(o); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func (q *queries) UnfinishedBuilds(ctx context.Context, s store.Scope, project string) (queued, running int, err error) {
+	where, args := ``, []any{s.Account, s.Region}
+	if project != "" {
+		where, args = ` and project = $3`, append(args, project)
+	}
+	err = q.row(ctx, `select count(*) filter (where state = 0), count(*) filter (where state = 1) from build
+		where account = $1 and region = $2 and state < 2`+where, args, &queued, &running)
+	return queued, running, err
 }
 
 func (q *queries) ActiveBuilds(ctx context.Context, s store.Scope, project string, limit int) (n int, err error) {
@@ -370,6 +437,9 @@ func (t *tx) SetPolicy(ctx context.Context, id, policy string) error {
 }
 
 func (t *tx) DeleteAccessKey(ctx context.Context, id string) error {
+	if err := t.exec(ctx, `delete from session where key_id = $1`, id); err != nil {
+		return err
+	}
 	return t.must(ctx, store.ErrNotFound, `delete from access_key where id = $1`, id)
 }
 
@@ -411,9 +481,15 @@ func (t *tx) QueueBuild(ctx context.Context, b store.Build) error {
 	if err != nil {
 		return err
 	}
-	if err := t.exec(ctx, `insert into build (id, account, region, project, number, state, requested, queue_until, doc)
-		values ($1, $2, $3, $4, $5, 0, $6, $7, $8)`,
-		*b.Doc.Id, b.Account, b.Region, *b.Doc.ProjectName, *b.Doc.BuildNumber, millis(b.Requested), millis(b.QueueUntil), d); err != nil {
+	cause := ""
+	if b.Trigger != nil {
+		if cause, err = text(b.Trigger); err != nil {
+			return err
+		}
+	}
+	if err := t.exec(ctx, `insert into build (id, account, region, project, number, state, requested, queue_until, doc, trigger)
+		values ($1, $2, $3, $4, $5, 0, $6, $7, $8, $9)`,
+		*b.Doc.Id, b.Account, b.Region, *b.Doc.ProjectName, *b.Doc.BuildNumber, millis(b.Requested), millis(b.QueueUntil), d, cause); err != nil {
 		return err
 	}
 	t.queued = true
@@ -444,6 +520,22 @@ func (t *tx) DeleteBuild(ctx context.Context, s store.Scope, id string) error {
 	return t.must(ctx, store.ErrNotFound, `delete from build where id = $1 and account = $2 and region = $3 and state = 2`, id, s.Account, s.Region)
 }
 
+func (t *tx) AddContext(ctx context.Context, s store.Scope, id string, c api.PhaseContext) error {
+	b, err := t.Build(ctx, s, id)
+	if errors.Is(err, store.ErrNotFound) || err == nil && (b.State != store.Complete || len(b.Doc.Phases) < 2) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	p := &b.Doc.Phases[len(b.Doc.Phases)-2]
+	p.Contexts = append(p.Contexts, c)
+	d, err := text(b.Doc)
+	if err != nil {
+		return err
+	}
+	return t.must(ctx, store.ErrNotFound, `update build set doc = $2 where id = $1 and state = 2`, id, d)
+}
+
 func (t *tx) PutIdempotent(ctx context.Context, s store.Scope, i store.Idempotent) error {
 	// Old tokens go when a new one comes, a few at a time.
 	if err := t.exec(ctx, `delete from idempotency_token where (account, region, token) in
@@ -457,7 +549,7 @@ func (t *tx) PutIdempotent(ctx context.Context, s store.Scope, i store.Idempoten
 func (t *tx) ClaimBuild(ctx context.Context, holder string, until time.Time) (b store.Build, err error) {
 	err = t.row(ctx, `update build set state = 1, holder = $1, lease_until = $2, attempt = attempt + 1
 		where id = (select id from build where state = 0 order by requested, id limit 1)
-		returning account, region, doc, state, requested, queue_until, stop, holder, attempt, ref`, []any{holder, millis(until)}, buildDest(&b)...)
+		returning account, region, doc, state, requested, queue_until, stop, holder, attempt, ref, trigger`, []any{holder, millis(until)}, buildDest(&b)...)
 	if err != nil {
 		return store.Build{}, err
 	}

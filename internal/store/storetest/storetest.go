@@ -33,6 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	}{
 		{"Accounts", accounts},
 		{"AccessKeys", accessKeys},
+		{"Sessions", sessions},
 		{"Credentials", credentials},
 		{"Secrets", secrets},
 		{"Sealed", sealed},
@@ -42,7 +43,10 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"Badges", badges},
 		{"Builds", builds},
 		{"BuildKeys", buildKeys},
+		{"BuildFilters", buildFilters},
+		{"BuildOutcomes", buildOutcomes},
 		{"BuildNumbers", buildNumbers},
+		{"Regions", regions},
 		{"ScopesAreApart", scopesAreApart},
 		{"DocumentsAreCopies", documentsAreCopies},
 
@@ -75,6 +79,21 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"LogStreams", logStreams},
 		{"Checks", checks},
 		{"Audit", audit},
+
+		{"Webhooks", webhooks},
+		{"SealedWebhooks", sealedWebhooks},
+		{"Polls", polls},
+		{"Refused", refused},
+		{"Deliveries", deliveries},
+		{"DeliveryPages", deliveryPages},
+		{"Digests", digests},
+		{"DueDeliveries", dueDeliveries},
+		{"DeleteDeliveries", deleteDeliveries},
+		{"Approvals", approvals},
+		{"Removals", removals},
+		{"WebhookWakeUps", webhookWakeUps},
+		{"Triggers", triggers},
+		{"AddContext", addContext},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
