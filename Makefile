@@ -2,6 +2,7 @@
 GO      ?= go
 CACHE   := $(CURDIR)/.cache
 OPENAPI := $(CACHE)/openapi/api.github.com.json
+EXAMPLES := $(CACHE)/webhook-examples/api.github.com.json
 # The race detector needs a C compiler; where there is none the tests run
 # without it and say so.
 RACE    := $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && echo -race)
@@ -21,9 +22,10 @@ FORCE:
 demo: bin/corbel ## a token goes in, a private repository gets built: the whole story on this screen
 	$(GO) run ./demo -corbel bin/corbel
 
-test: check $(OPENAPI) ## vet, staticcheck, generated files, import rule, and every test with the race detector
+test: check $(OPENAPI) $(EXAMPLES) ## vet, staticcheck, generated files, import rule, and every test with the race detector
 	@[ -n "$(RACE)" ] || echo "no C compiler: the tests run WITHOUT the race detector"
-	CORBEL_OPENAPI=$$([ -f $(OPENAPI) ] && echo $(OPENAPI)) $(GO) test $(RACE) -timeout 15m ./...
+	CORBEL_OPENAPI=$$([ -f $(OPENAPI) ] && echo $(OPENAPI)) \
+	CORBEL_WEBHOOK_EXAMPLES=$$([ -f $(EXAMPLES) ] && echo $(dir $(EXAMPLES))) $(GO) test $(RACE) -timeout 15m ./...
 
 check: verify ## vet, gofmt and staticcheck
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "gofmt these files"; exit 1; }
@@ -40,12 +42,19 @@ verify: ## fail if a generated file is out of date
 	after=$$(cat api/*.gen.go api/*/*.gen.go internal/client/*.gen.go internal/console/web/src/*.gen.ts | cksum); \
 	[ "$$before" = "$$after" ] || { echo "generated files were out of date; commit them as they are now"; exit 1; }
 
-# GitHub's description of its API judges our test host. It is fetched once;
-# without npm or a registry the tests that need it say that they skip.
-$(OPENAPI):
+# GitHub's descriptions of its API and of its webhooks judge our test host. They
+# are fetched once; without npm or a registry the tests that need them say that
+# they skip.
+$(OPENAPI): internal/forge/forgetest/testdata/fetch-openapi.sh
 	@mkdir -p $(dir $@)
 	@command -v npm >/dev/null 2>&1 && internal/forge/forgetest/testdata/fetch-openapi.sh $(dir $@) || \
-		echo "GitHub's OpenAPI description could not be fetched; tests that need it will say so"
+		echo "GitHub's OpenAPI descriptions could not be fetched; tests that need them will say so"
+
+# Examples of GitHub's deliveries judge how we read them, likewise.
+$(EXAMPLES):
+	@mkdir -p $(dir $@)
+	@command -v npm >/dev/null 2>&1 && internal/forge/forgetest/testdata/fetch-webhook-examples.sh $(dir $@) || \
+		echo "the examples of GitHub's deliveries could not be fetched; tests that need them will say so"
 
 bench: bin/corbel ## measure, and print the table of docs/benchmarks.md
 	$(GO) run ./bench -corbel bin/corbel

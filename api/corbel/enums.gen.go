@@ -25,6 +25,59 @@ const (
 	CredentialStateREVOKED      CredentialState = "REVOKED"
 )
 
+// DeliveryOrigin is an enum of the model.
+type DeliveryOrigin string
+
+// The values of DeliveryOrigin.
+const (
+	DeliveryOriginDELIVERED   DeliveryOrigin = "DELIVERED"
+	DeliveryOriginPOLLED      DeliveryOrigin = "POLLED"
+	DeliveryOriginREDELIVERED DeliveryOrigin = "REDELIVERED"
+	DeliveryOriginREPLAYED    DeliveryOrigin = "REPLAYED"
+	DeliveryOriginPERMITTED   DeliveryOrigin = "PERMITTED"
+)
+
+// DeliveryOutcome is an enum of the model.
+type DeliveryOutcome string
+
+// The values of DeliveryOutcome.
+const (
+	DeliveryOutcomeSTARTED           DeliveryOutcome = "STARTED"
+	DeliveryOutcomeWOULD_START       DeliveryOutcome = "WOULD_START"
+	DeliveryOutcomeNO_MATCH          DeliveryOutcome = "NO_MATCH"
+	DeliveryOutcomeAWAITING_APPROVAL DeliveryOutcome = "AWAITING_APPROVAL"
+	DeliveryOutcomeIGNORED           DeliveryOutcome = "IGNORED"
+	DeliveryOutcomeFAILED            DeliveryOutcome = "FAILED"
+)
+
+// DeliveryState is an enum of the model.
+type DeliveryState string
+
+// The values of DeliveryState.
+const (
+	DeliveryStateWAITING DeliveryState = "WAITING"
+	DeliveryStateDONE    DeliveryState = "DONE"
+	DeliveryStateFAILED  DeliveryState = "FAILED"
+)
+
+// FilterType is an enum of the model.
+type FilterType string
+
+// The values of FilterType.
+const (
+	FilterTypeEVENT             FilterType = "EVENT"
+	FilterTypeBASE_REF          FilterType = "BASE_REF"
+	FilterTypeHEAD_REF          FilterType = "HEAD_REF"
+	FilterTypeACTOR_ACCOUNT_ID  FilterType = "ACTOR_ACCOUNT_ID"
+	FilterTypeFILE_PATH         FilterType = "FILE_PATH"
+	FilterTypeCOMMIT_MESSAGE    FilterType = "COMMIT_MESSAGE"
+	FilterTypeWORKFLOW_NAME     FilterType = "WORKFLOW_NAME"
+	FilterTypeTAG_NAME          FilterType = "TAG_NAME"
+	FilterTypeRELEASE_NAME      FilterType = "RELEASE_NAME"
+	FilterTypeREPOSITORY_NAME   FilterType = "REPOSITORY_NAME"
+	FilterTypeORGANIZATION_NAME FilterType = "ORGANIZATION_NAME"
+)
+
 // OAuthFlow is an enum of the model.
 type OAuthFlow string
 
@@ -63,4 +116,15 @@ type ProblemSeverity string
 const (
 	ProblemSeverityERROR   ProblemSeverity = "ERROR"
 	ProblemSeverityWARNING ProblemSeverity = "WARNING"
+)
+
+// WayStrength is an enum of the model.
+type WayStrength string
+
+// The values of WayStrength.
+const (
+	WayStrengthANYBODY                WayStrength = "ANYBODY"
+	WayStrengthANYBODY_AFTER_APPROVAL WayStrength = "ANYBODY_AFTER_APPROVAL"
+	WayStrengthWRITERS                WayStrength = "WRITERS"
+	WayStrengthNAMED_ACCOUNTS         WayStrength = "NAMED_ACCOUNTS"
 )

@@ -12,27 +12,35 @@ var Contract = api.Model{
 	SigningName:  "codebuild",
 	Shapes:       shapes[:],
 	Operations: []api.Operation{
-		{Name: "CheckBuildspec", Input: 14, Output: 15, Errors: []string{"InvalidInputException"}},
-		{Name: "CheckSourceCredentials", Input: 16, Output: 17, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
-		{Name: "CreateAccessKey", Input: 18, Output: 19, Errors: []string{"InvalidInputException"}},
-		{Name: "DeleteAccessKey", Input: 23, Output: 24, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
-		{Name: "DescribeBuildStatistics", Input: 25, Output: 26, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
-		{Name: "DescribeServer", Input: 27, Output: 28},
-		{Name: "DescribeSession", Input: 29, Output: 30},
-		{Name: "DescribeSourceCredentials", Input: 31, Output: 32, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
-		{Name: "ListAccessKeys", Input: 34, Output: 35},
-		{Name: "ListAuditRecords", Input: 36, Output: 37, Errors: []string{"InvalidInputException"}, Paged: true},
-		{Name: "ListBuildSummaries", Input: 38, Output: 39, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}, Paged: true},
-		{Name: "ListRepositories", Input: 40, Output: 41, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}, Paged: true},
-		{Name: "PollOAuth", Input: 54, Output: 55, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
-		{Name: "PutAccessKeyPolicy", Input: 61, Output: 62, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
-		{Name: "ResolveSourceCredentials", Input: 64, Output: 65, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
-		{Name: "StartOAuth", Input: 74, Output: 75, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "ApprovePullRequest", Input: 4, Output: 5, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "CheckBuildspec", Input: 17, Output: 18, Errors: []string{"InvalidInputException"}},
+		{Name: "CheckSourceCredentials", Input: 19, Output: 20, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "CreateAccessKey", Input: 21, Output: 22, Errors: []string{"InvalidInputException"}},
+		{Name: "DeleteAccessKey", Input: 26, Output: 27, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "DescribeBuildStatistics", Input: 33, Output: 34, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "DescribeServer", Input: 35, Output: 36},
+		{Name: "DescribeSession", Input: 37, Output: 38},
+		{Name: "DescribeSourceCredentials", Input: 39, Output: 40, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "DescribeWebhook", Input: 41, Output: 42, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "ListAccessKeys", Input: 51, Output: 52},
+		{Name: "ListAuditRecords", Input: 53, Output: 54, Errors: []string{"InvalidInputException"}, Paged: true},
+		{Name: "ListBuildSummaries", Input: 55, Output: 56, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}, Paged: true},
+		{Name: "ListPendingApprovals", Input: 57, Output: 58, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "ListRepositories", Input: 59, Output: 60, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}, Paged: true},
+		{Name: "ListWebhookDeliveries", Input: 61, Output: 62, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "PollOAuth", Input: 79, Output: 80, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "PutAccessKeyPolicy", Input: 88, Output: 89, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "RedeliverWebhook", Input: 90, Output: 91, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "ResolveSourceCredentials", Input: 93, Output: 94, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "StartOAuth", Input: 103, Output: 104, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "TestWebhook", Input: 107, Output: 108, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "UpdateWebhookPolling", Input: 112, Output: 113, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
 	},
 }
 
 // Service is every operation of Corbel.
 type Service interface {
+	ApprovePullRequest(context.Context, *ApprovePullRequestInput) (*ApprovePullRequestOutput, error)
 	CheckBuildspec(context.Context, *CheckBuildspecInput) (*CheckBuildspecOutput, error)
 	CheckSourceCredentials(context.Context, *CheckSourceCredentialsInput) (*CheckSourceCredentialsOutput, error)
 	CreateAccessKey(context.Context, *CreateAccessKeyInput) (*CreateAccessKeyOutput, error)
@@ -41,19 +49,30 @@ type Service interface {
 	DescribeServer(context.Context, *DescribeServerInput) (*DescribeServerOutput, error)
 	DescribeSession(context.Context, *DescribeSessionInput) (*DescribeSessionOutput, error)
 	DescribeSourceCredentials(context.Context, *DescribeSourceCredentialsInput) (*DescribeSourceCredentialsOutput, error)
+	DescribeWebhook(context.Context, *DescribeWebhookInput) (*DescribeWebhookOutput, error)
 	ListAccessKeys(context.Context, *ListAccessKeysInput) (*ListAccessKeysOutput, error)
 	ListAuditRecords(context.Context, *ListAuditRecordsInput) (*ListAuditRecordsOutput, error)
 	ListBuildSummaries(context.Context, *ListBuildSummariesInput) (*ListBuildSummariesOutput, error)
+	ListPendingApprovals(context.Context, *ListPendingApprovalsInput) (*ListPendingApprovalsOutput, error)
 	ListRepositories(context.Context, *ListRepositoriesInput) (*ListRepositoriesOutput, error)
+	ListWebhookDeliveries(context.Context, *ListWebhookDeliveriesInput) (*ListWebhookDeliveriesOutput, error)
 	PollOAuth(context.Context, *PollOAuthInput) (*PollOAuthOutput, error)
 	PutAccessKeyPolicy(context.Context, *PutAccessKeyPolicyInput) (*PutAccessKeyPolicyOutput, error)
+	RedeliverWebhook(context.Context, *RedeliverWebhookInput) (*RedeliverWebhookOutput, error)
 	ResolveSourceCredentials(context.Context, *ResolveSourceCredentialsInput) (*ResolveSourceCredentialsOutput, error)
 	StartOAuth(context.Context, *StartOAuthInput) (*StartOAuthOutput, error)
+	TestWebhook(context.Context, *TestWebhookInput) (*TestWebhookOutput, error)
+	UpdateWebhookPolling(context.Context, *UpdateWebhookPollingInput) (*UpdateWebhookPollingOutput, error)
 }
 
 // Unsupported answers every operation with NotImplementedException. A server
 // embeds it and overrides what it supports.
 type Unsupported struct{}
+
+// ApprovePullRequest implements Service.
+func (Unsupported) ApprovePullRequest(context.Context, *ApprovePullRequestInput) (*ApprovePullRequestOutput, error) {
+	return nil, api.NotImplemented("ApprovePullRequest")
+}
 
 // CheckBuildspec implements Service.
 func (Unsupported) CheckBuildspec(context.Context, *CheckBuildspecInput) (*CheckBuildspecOutput, error) {
@@ -95,6 +114,11 @@ func (Unsupported) DescribeSourceCredentials(context.Context, *DescribeSourceCre
 	return nil, api.NotImplemented("DescribeSourceCredentials")
 }
 
+// DescribeWebhook implements Service.
+func (Unsupported) DescribeWebhook(context.Context, *DescribeWebhookInput) (*DescribeWebhookOutput, error) {
+	return nil, api.NotImplemented("DescribeWebhook")
+}
+
 // ListAccessKeys implements Service.
 func (Unsupported) ListAccessKeys(context.Context, *ListAccessKeysInput) (*ListAccessKeysOutput, error) {
 	return nil, api.NotImplemented("ListAccessKeys")
@@ -110,9 +134,19 @@ func (Unsupported) ListBuildSummaries(context.Context, *ListBuildSummariesInput)
 	return nil, api.NotImplemented("ListBuildSummaries")
 }
 
+// ListPendingApprovals implements Service.
+func (Unsupported) ListPendingApprovals(context.Context, *ListPendingApprovalsInput) (*ListPendingApprovalsOutput, error) {
+	return nil, api.NotImplemented("ListPendingApprovals")
+}
+
 // ListRepositories implements Service.
 func (Unsupported) ListRepositories(context.Context, *ListRepositoriesInput) (*ListRepositoriesOutput, error) {
 	return nil, api.NotImplemented("ListRepositories")
+}
+
+// ListWebhookDeliveries implements Service.
+func (Unsupported) ListWebhookDeliveries(context.Context, *ListWebhookDeliveriesInput) (*ListWebhookDeliveriesOutput, error) {
+	return nil, api.NotImplemented("ListWebhookDeliveries")
 }
 
 // PollOAuth implements Service.
@@ -125,6 +159,11 @@ func (Unsupported) PutAccessKeyPolicy(context.Context, *PutAccessKeyPolicyInput)
 	return nil, api.NotImplemented("PutAccessKeyPolicy")
 }
 
+// RedeliverWebhook implements Service.
+func (Unsupported) RedeliverWebhook(context.Context, *RedeliverWebhookInput) (*RedeliverWebhookOutput, error) {
+	return nil, api.NotImplemented("RedeliverWebhook")
+}
+
 // ResolveSourceCredentials implements Service.
 func (Unsupported) ResolveSourceCredentials(context.Context, *ResolveSourceCredentialsInput) (*ResolveSourceCredentialsOutput, error) {
 	return nil, api.NotImplemented("ResolveSourceCredentials")
@@ -135,25 +174,42 @@ func (Unsupported) StartOAuth(context.Context, *StartOAuthInput) (*StartOAuthOut
 	return nil, api.NotImplemented("StartOAuth")
 }
 
+// TestWebhook implements Service.
+func (Unsupported) TestWebhook(context.Context, *TestWebhookInput) (*TestWebhookOutput, error) {
+	return nil, api.NotImplemented("TestWebhook")
+}
+
+// UpdateWebhookPolling implements Service.
+func (Unsupported) UpdateWebhookPolling(context.Context, *UpdateWebhookPollingInput) (*UpdateWebhookPollingOutput, error) {
+	return nil, api.NotImplemented("UpdateWebhookPolling")
+}
+
 // Calls returns the operations of s by name, each of which reads its
 // request document and answers with its output.
 func Calls(s Service) map[string]func(context.Context, []byte) (any, error) {
 	return map[string]func(context.Context, []byte) (any, error){
-		"CheckBuildspec":            api.Call(&Contract, 14, s.CheckBuildspec),
-		"CheckSourceCredentials":    api.Call(&Contract, 16, s.CheckSourceCredentials),
-		"CreateAccessKey":           api.Call(&Contract, 18, s.CreateAccessKey),
-		"DeleteAccessKey":           api.Call(&Contract, 23, s.DeleteAccessKey),
-		"DescribeBuildStatistics":   api.Call(&Contract, 25, s.DescribeBuildStatistics),
-		"DescribeServer":            api.Call(&Contract, 27, s.DescribeServer),
-		"DescribeSession":           api.Call(&Contract, 29, s.DescribeSession),
-		"DescribeSourceCredentials": api.Call(&Contract, 31, s.DescribeSourceCredentials),
-		"ListAccessKeys":            api.Call(&Contract, 34, s.ListAccessKeys),
-		"ListAuditRecords":          api.Call(&Contract, 36, s.ListAuditRecords),
-		"ListBuildSummaries":        api.Call(&Contract, 38, s.ListBuildSummaries),
-		"ListRepositories":          api.Call(&Contract, 40, s.ListRepositories),
-		"PollOAuth":                 api.Call(&Contract, 54, s.PollOAuth),
-		"PutAccessKeyPolicy":        api.Call(&Contract, 61, s.PutAccessKeyPolicy),
-		"ResolveSourceCredentials":  api.Call(&Contract, 64, s.ResolveSourceCredentials),
-		"StartOAuth":                api.Call(&Contract, 74, s.StartOAuth),
+		"ApprovePullRequest":        api.Call(&Contract, 4, s.ApprovePullRequest),
+		"CheckBuildspec":            api.Call(&Contract, 17, s.CheckBuildspec),
+		"CheckSourceCredentials":    api.Call(&Contract, 19, s.CheckSourceCredentials),
+		"CreateAccessKey":           api.Call(&Contract, 21, s.CreateAccessKey),
+		"DeleteAccessKey":           api.Call(&Contract, 26, s.DeleteAccessKey),
+		"DescribeBuildStatistics":   api.Call(&Contract, 33, s.DescribeBuildStatistics),
+		"DescribeServer":            api.Call(&Contract, 35, s.DescribeServer),
+		"DescribeSession":           api.Call(&Contract, 37, s.DescribeSession),
+		"DescribeSourceCredentials": api.Call(&Contract, 39, s.DescribeSourceCredentials),
+		"DescribeWebhook":           api.Call(&Contract, 41, s.DescribeWebhook),
+		"ListAccessKeys":            api.Call(&Contract, 51, s.ListAccessKeys),
+		"ListAuditRecords":          api.Call(&Contract, 53, s.ListAuditRecords),
+		"ListBuildSummaries":        api.Call(&Contract, 55, s.ListBuildSummaries),
+		"ListPendingApprovals":      api.Call(&Contract, 57, s.ListPendingApprovals),
+		"ListRepositories":          api.Call(&Contract, 59, s.ListRepositories),
+		"ListWebhookDeliveries":     api.Call(&Contract, 61, s.ListWebhookDeliveries),
+		"PollOAuth":                 api.Call(&Contract, 79, s.PollOAuth),
+		"PutAccessKeyPolicy":        api.Call(&Contract, 88, s.PutAccessKeyPolicy),
+		"RedeliverWebhook":          api.Call(&Contract, 90, s.RedeliverWebhook),
+		"ResolveSourceCredentials":  api.Call(&Contract, 93, s.ResolveSourceCredentials),
+		"StartOAuth":                api.Call(&Contract, 103, s.StartOAuth),
+		"TestWebhook":               api.Call(&Contract, 107, s.TestWebhook),
+		"UpdateWebhookPolling":      api.Call(&Contract, 112, s.UpdateWebhookPolling),
 	}
 }

@@ -19,6 +19,19 @@ type AccessKey struct {
 	Policy      *string        `json:"policy,omitzero"`
 }
 
+// ApprovePullRequestInput is a structure of the model.
+type ApprovePullRequestInput struct {
+	ProjectName *string `json:"projectName,omitzero"`
+	Repository  *string `json:"repository,omitzero"`
+	PullRequest *int    `json:"pullRequest,omitzero"`
+	Sha         *string `json:"sha,omitzero"`
+}
+
+// ApprovePullRequestOutput is a structure of the model.
+type ApprovePullRequestOutput struct {
+	Delivery *WebhookDelivery `json:"delivery,omitzero"`
+}
+
 // AskedScope is a structure of the model.
 type AskedScope struct {
 	Scope     *string `json:"scope,omitzero"`
@@ -118,6 +131,23 @@ type DeleteAccessKeyInput struct {
 type DeleteAccessKeyOutput struct {
 }
 
+// DeliveryResult is a structure of the model.
+type DeliveryResult struct {
+	Event       *string              `json:"event,omitzero"`
+	Note        *string              `json:"note,omitzero"`
+	Repository  *string              `json:"repository,omitzero"`
+	HeadRef     *string              `json:"headRef,omitzero"`
+	BaseRef     *string              `json:"baseRef,omitzero"`
+	Sha         *string              `json:"sha,omitzero"`
+	Actor       *string              `json:"actor,omitzero"`
+	Login       *string              `json:"login,omitzero"`
+	PullRequest *int                 `json:"pullRequest,omitzero"`
+	Outcome     DeliveryOutcome      `json:"outcome,omitzero"`
+	Reason      *string              `json:"reason,omitzero"`
+	Groups      []FilterGroupVerdict `json:"groups,omitzero"`
+	BuildId     *string              `json:"buildId,omitzero"`
+}
+
 // DescribeBuildStatisticsInput is a structure of the model.
 type DescribeBuildStatisticsInput struct {
 	ProjectName *string `json:"projectName,omitzero"`
@@ -172,6 +202,42 @@ type DescribeSourceCredentialsOutput struct {
 	SourceCredentials []SourceCredential `json:"sourceCredentials,omitzero"`
 }
 
+// DescribeWebhookInput is a structure of the model.
+type DescribeWebhookInput struct {
+	ProjectName *string `json:"projectName,omitzero"`
+}
+
+// DescribeWebhookOutput is a structure of the model.
+type DescribeWebhookOutput struct {
+	ProjectName    *string          `json:"projectName,omitzero"`
+	Host           *string          `json:"host,omitzero"`
+	Owner          *string          `json:"owner,omitzero"`
+	HookId         *string          `json:"hookId,omitzero"`
+	PayloadUrl     *string          `json:"payloadUrl,omitzero"`
+	ManualCreation *bool            `json:"manualCreation,omitzero"`
+	PollSeconds    *int             `json:"pollSeconds,omitzero"`
+	NextPoll       *api.Timestamp   `json:"nextPoll,omitzero"`
+	Refused        *int64           `json:"refused,omitzero"`
+	RefusedReason  *string          `json:"refusedReason,omitzero"`
+	LastRefused    *api.Timestamp   `json:"lastRefused,omitzero"`
+	LastDelivery   *WebhookDelivery `json:"lastDelivery,omitzero"`
+	Ways           []WebhookWay     `json:"ways,omitzero"`
+}
+
+// Filter is a structure of the model.
+type Filter struct {
+	Type                  FilterType `json:"type,omitzero"`
+	Pattern               *string    `json:"pattern,omitzero"`
+	ExcludeMatchedPattern *bool      `json:"excludeMatchedPattern,omitzero"`
+}
+
+// FilterGroupVerdict is a structure of the model.
+type FilterGroupVerdict struct {
+	Group   *int    `json:"group,omitzero"`
+	Matched *bool   `json:"matched,omitzero"`
+	Reason  *string `json:"reason,omitzero"`
+}
+
 // ListAccessKeysInput is a structure of the model.
 type ListAccessKeysInput struct {
 }
@@ -210,6 +276,16 @@ type ListBuildSummariesOutput struct {
 	NextToken *string       `json:"nextToken,omitzero"`
 }
 
+// ListPendingApprovalsInput is a structure of the model.
+type ListPendingApprovalsInput struct {
+	ProjectName *string `json:"projectName,omitzero"`
+}
+
+// ListPendingApprovalsOutput is a structure of the model.
+type ListPendingApprovalsOutput struct {
+	Approvals []PendingApproval `json:"approvals,omitzero"`
+}
+
 // ListRepositoriesInput is a structure of the model.
 type ListRepositoriesInput struct {
 	ServerType *string `json:"serverType,omitzero"`
@@ -222,6 +298,19 @@ type ListRepositoriesInput struct {
 type ListRepositoriesOutput struct {
 	Repositories []ListedRepository `json:"repositories,omitzero"`
 	NextToken    *string            `json:"nextToken,omitzero"`
+}
+
+// ListWebhookDeliveriesInput is a structure of the model.
+type ListWebhookDeliveriesInput struct {
+	ProjectName *string `json:"projectName,omitzero"`
+	NextToken   *string `json:"nextToken,omitzero"`
+	MaxResults  *int    `json:"maxResults,omitzero"`
+}
+
+// ListWebhookDeliveriesOutput is a structure of the model.
+type ListWebhookDeliveriesOutput struct {
+	Deliveries []WebhookDelivery `json:"deliveries,omitzero"`
+	NextToken  *string           `json:"nextToken,omitzero"`
 }
 
 // ListedBuild is a structure of the model.
@@ -256,6 +345,19 @@ type MissingScope struct {
 type OAuthFlows struct {
 	Web    *bool `json:"web,omitzero"`
 	Device *bool `json:"device,omitzero"`
+}
+
+// PendingApproval is a structure of the model.
+type PendingApproval struct {
+	ProjectName   *string        `json:"projectName,omitzero"`
+	Repository    *string        `json:"repository,omitzero"`
+	PullRequest   *int           `json:"pullRequest,omitzero"`
+	Title         *string        `json:"title,omitzero"`
+	Author        *string        `json:"author,omitzero"`
+	Sha           *string        `json:"sha,omitzero"`
+	Since         *api.Timestamp `json:"since,omitzero"`
+	Command       *string        `json:"command,omitzero"`
+	ApproverRoles []string       `json:"approverRoles,omitzero"`
 }
 
 // PollOAuthInput is a structure of the model.
@@ -295,6 +397,16 @@ type PutAccessKeyPolicyInput struct {
 // PutAccessKeyPolicyOutput is a structure of the model.
 type PutAccessKeyPolicyOutput struct {
 	AccessKey *AccessKey `json:"accessKey,omitzero"`
+}
+
+// RedeliverWebhookInput is a structure of the model.
+type RedeliverWebhookInput struct {
+	DeliveryId *string `json:"deliveryId,omitzero"`
+}
+
+// RedeliverWebhookOutput is a structure of the model.
+type RedeliverWebhookOutput struct {
+	Delivery *WebhookDelivery `json:"delivery,omitzero"`
 }
 
 // RepositoryAbilities is a structure of the model.
@@ -386,8 +498,64 @@ type StartOAuthOutput struct {
 	Expires         *api.Timestamp `json:"expires,omitzero"`
 }
 
+// TestWebhookInput is a structure of the model.
+type TestWebhookInput struct {
+	ProjectName  *string         `json:"projectName,omitzero"`
+	Headers      []WebhookHeader `json:"headers,omitzero"`
+	Payload      *string         `json:"payload,omitzero"`
+	FilterGroups [][]Filter      `json:"filterGroups,omitzero"`
+	Start        *bool           `json:"start,omitzero"`
+}
+
+// TestWebhookOutput is a structure of the model.
+type TestWebhookOutput struct {
+	Results  []DeliveryResult `json:"results,omitzero"`
+	Delivery *WebhookDelivery `json:"delivery,omitzero"`
+}
+
 // TokenUrl is a structure of the model.
 type TokenUrl struct {
 	Host *string `json:"host,omitzero"`
 	Url  *string `json:"url,omitzero"`
+}
+
+// UpdateWebhookPollingInput is a structure of the model.
+type UpdateWebhookPollingInput struct {
+	ProjectName *string `json:"projectName,omitzero"`
+	Seconds     *int    `json:"seconds,omitzero"`
+}
+
+// UpdateWebhookPollingOutput is a structure of the model.
+type UpdateWebhookPollingOutput struct {
+	ProjectName *string        `json:"projectName,omitzero"`
+	Seconds     *int           `json:"seconds,omitzero"`
+	NextPoll    *api.Timestamp `json:"nextPoll,omitzero"`
+}
+
+// WebhookDelivery is a structure of the model.
+type WebhookDelivery struct {
+	Id          *string          `json:"id,omitzero"`
+	ProjectName *string          `json:"projectName,omitzero"`
+	Received    *api.Timestamp   `json:"received,omitzero"`
+	Origin      DeliveryOrigin   `json:"origin,omitzero"`
+	Event       *string          `json:"event,omitzero"`
+	ProviderId  *string          `json:"providerId,omitzero"`
+	State       DeliveryState    `json:"state,omitzero"`
+	Attempts    *int             `json:"attempts,omitzero"`
+	NextAttempt *api.Timestamp   `json:"nextAttempt,omitzero"`
+	Problem     *string          `json:"problem,omitzero"`
+	Results     []DeliveryResult `json:"results,omitzero"`
+}
+
+// WebhookHeader is a structure of the model.
+type WebhookHeader struct {
+	Name  *string `json:"name,omitzero"`
+	Value *string `json:"value,omitzero"`
+}
+
+// WebhookWay is a structure of the model.
+type WebhookWay struct {
+	Group    *int        `json:"group,omitzero"`
+	Strength WayStrength `json:"strength,omitzero"`
+	Text     *string     `json:"text,omitzero"`
 }

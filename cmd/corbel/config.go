@@ -32,12 +32,13 @@ type config struct {
 	tlsKey    string
 	rootKey   string
 
-	hosts      list
-	verify     string
-	checkEvery time.Duration
-	secrets    string
-	oauth      list
-	apps       forge.OAuthApps // of oauth
+	hosts          list
+	verify         string
+	checkEvery     time.Duration
+	keepDeliveries time.Duration
+	secrets        string
+	oauth          list
+	apps           forge.OAuthApps // of oauth
 
 	builds      int
 	maxQueued   int
@@ -67,6 +68,7 @@ func (c *config) flags(fs *flag.FlagSet) {
 	fs.Var(&c.hosts, "host", "a source `host` that tokens may be sent to, as SERVER_TYPE=URL (GITHUB_ENTERPRISE=https://ghe.example.com), or another address for a known one (github.com=http://127.0.0.1:3000); may be repeated")
 	fs.Var(&c.oauth, "oauth", "an OAuth `app` with which people connect in the console, as SERVER_TYPE=CLIENT_ID,secret=FILE (GITHUB=Iv1.8a61f9b3,secret=/etc/corbel/github.secret), or with a host in place of the type; in the environment with a blank for the comma; may be repeated")
 	fs.DurationVar(&c.checkEvery, "check-credentials", time.Hour, "ask the providers about each stored token after this `time`; 0 never asks")
+	fs.DurationVar(&c.keepDeliveries, "keep-deliveries", 30*24*time.Hour, "remove what webhooks were told after this `time`; that it came is remembered")
 	fs.StringVar(&c.secrets, "secrets", "", "where builds and source credentials read Secrets Manager and Parameter Store: empty is this server, aws is AWS, else the `address` of an endpoint; the server's environment has the credentials for it, as for any AWS program")
 	fs.StringVar(&c.verify, "verify-credentials", string(service.Reject), "what an import does when the provider refuses the token: `reject`, record or off")
 	fs.IntVar(&c.builds, "builds", runtime.NumCPU(), "`number` of builds that run at a time; 0 queues builds and runs none")
@@ -192,6 +194,9 @@ func (c *config) validate() (problems []error) {
 	}
 	if c.checkEvery != 0 && c.checkEvery < time.Minute {
 		bad("check-credentials: %v is less than a minute", c.checkEvery)
+	}
+	if c.keepDeliveries != 0 && c.keepDeliveries < time.Minute {
+		bad("keep-deliveries: %v is less than a minute", c.keepDeliveries)
 	}
 	if c.network != "host" && c.network != "none" {
 		bad("sandbox-network: %q is not host or none", c.network)

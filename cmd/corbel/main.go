@@ -28,6 +28,7 @@ Usage:
     corbel codebuild OPERATION [flags]     call an operation, as "aws codebuild" does
     corbel logs PROJECT [--follow]         print the log of a build
     corbel credentials list|check|resolve  tell about stored source credentials
+    corbel webhook deliveries|who|replay|... tell what webhooks heard, and poll
     corbel version
 
 "corbel COMMAND -h" says more about a command. "corbel codebuild help" lists
@@ -65,6 +66,7 @@ var commands = []command{
 	{"codebuild", codebuild},
 	{"logs", tailLogs},
 	{"credentials", credentials},
+	{"webhook", webhooks},
 	{"version", version},
 }
 

@@ -42,6 +42,7 @@ import (
 	"github.com/corbel-build/corbel/internal/store/sqlite"
 	"github.com/corbel-build/corbel/internal/vault"
 	"github.com/corbel-build/corbel/internal/vault/kek"
+	"github.com/corbel-build/corbel/internal/webhook"
 )
 
 const serveUsage = `Usage:
@@ -153,8 +154,11 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 		Verify: service.Verify(c.verify), MaxQueued: c.maxQueued, URL: c.publicURL,
 		About: service.About{Version: programVersion(), Builds: c.builds, Executor: func() string { return *isolation.Load() }},
 	}
+	inbox := webhook.New(webhook.Config{
+		Store: st, Vault: v, Credentials: resolver, Forges: forges, Log: log, Now: time.Now, URL: c.publicURL, Keep: c.keepDeliveries, Start: svc.StartTriggered,
+	})
 	handler, err := server.New(server.Config{
-		Service: svc, Keys: keys, Store: st, Log: log, Now: time.Now, PublicURL: c.publicURL, Region: defaultRegion(),
+		Service: svc, Keys: keys, Store: st, Webhooks: inbox, Log: log, Now: time.Now, PublicURL: c.publicURL, Region: defaultRegion(),
 		Sessions: &access.Sessions{Keys: keys, Life: access.DefaultLife, Idle: access.DefaultIdle},
 	})
 	if err != nil {
@@ -183,6 +187,8 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 	sender := &status.Sender{Store: st, Credentials: resolver, Forges: forges, Log: log, Now: time.Now}
 	room("commit statuses", sender.Run)
 	room("credential checks", checker.Run)
+	room("webhooks", inbox.Run)
+	room("polling", inbox.Poll)
 	room("hosts", func(ctx context.Context) error { return watchHosts(ctx, c, hosts, log) })
 	room("http", func(ctx context.Context) error {
 		done := make(chan error, 1)

@@ -139,11 +139,13 @@ func TestVerify_EveryKind(t *testing.T) {
 	o.update(t, func(tx store.Tx) error {
 		v := store.SecretVersion{Scope: home, Secret: "arn:aws:secretsmanager:eu-west-1:111122223333:secret:x-AbCdEf", ID: "v1", Stages: []string{}}
 		p := store.Parameter{Scope: home, Name: "/p", ARN: "arn:aws:ssm:eu-west-1:111122223333:parameter/p", Version: 12}
+		w := store.Webhook{Scope: home, Project: "app", Address: "t", Version: 7}
 		var errs [3]error
+		w.Sealed, errs[2] = credential.SealHook(o.v, w, credential.HookSecret{Value: planted})
 		v.Sealed, errs[0] = o.v.Seal(secret.Binding(v), planted)
 		p.Sealed, errs[1] = o.v.Seal(secret.ParameterBinding(p), planted)
 		check, err := o.v.CheckValue()
-		return errors.Join(errs[0], errs[1], err, o.put(tx, home, api.ServerTypeGITHUB, planted), tx.PutSecretVersion(ctx, v), tx.PutParameter(ctx, p), tx.PutCheck(ctx, "root-key", check))
+		return errors.Join(errs[0], errs[1], errs[2], err, tx.PutWebhook(ctx, w), o.put(tx, home, api.ServerTypeGITHUB, planted), tx.PutSecretVersion(ctx, v), tx.PutParameter(ctx, p), tx.PutCheck(ctx, "root-key", check))
 	})
 	for round := range 2 {
 		var out, bad strings.Builder

@@ -17,6 +17,8 @@ import (
 
 // A provider answers a check by what the test sets.
 type provider struct {
+	forge.Hooks // nil: nothing here makes hooks
+
 	mu     sync.Mutex
 	answer func(host string, token forge.Token) (forge.Check, error)
 	asked  []string // hosts

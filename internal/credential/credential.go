@@ -149,11 +149,27 @@ type Access struct {
 // type NO_SOURCE names for the project, the account's default for the
 // provider, or none. primary may be src itself. It opens nothing.
 func (r *Resolver) Resolve(ctx context.Context, scope store.Scope, src, primary *api.ProjectSource) (*Access, error) {
-	server := api.ServerType(src.Type) // source types of repositories have the same names
 	repo, err := r.Hosts.Locate(src.Type, deref(src.Location))
 	if err != nil {
 		return nil, problem("%v", err)
 	}
+	return r.resolve(ctx, scope, src, primary, repo)
+}
+
+// ResolveOwner is Resolve for what has no location of its own: an
+// organization, an enterprise or a group at a host, which is named as locations
+// name it. The repository of what it returns has the host alone.
+func (r *Resolver) ResolveOwner(ctx context.Context, scope store.Scope, src, primary *api.ProjectSource, host string) (*Access, error) {
+	for _, h := range r.Hosts.For(api.ServerType(src.Type)) {
+		if h.Name == host {
+			return r.resolve(ctx, scope, src, primary, forge.Repository{Host: h, Trusted: true})
+		}
+	}
+	return nil, problem("%s is not a host that tokens for %s may be sent to; list it with corbel hosts", host, src.Type)
+}
+
+func (r *Resolver) resolve(ctx context.Context, scope store.Scope, src, primary *api.ProjectSource, repo forge.Repository) (*Access, error) {
+	server := api.ServerType(src.Type) // source types of repositories have the same names
 	a := &Access{Repository: repo, ServerType: server, Origin: None, r: r, scope: scope, noted: map[string]bool{}}
 	if !repo.Trusted { // no token is for this host
 		a.Reason = fmt.Sprintf("%s is not listed for %s, or is named with http, so no token is sent there", repo.Host.Name, server)
@@ -200,6 +216,14 @@ func (a *Access) Key() string {
 	return a.ARN
 }
 
+// Anonymous is the same repository read without a credential.
+func (a *Access) Anonymous() *Access {
+	return &Access{
+		Repository: a.Repository, ServerType: a.ServerType, Origin: None, Reason: "the build gets no credential for it", Build: a.Build,
+		r: a.r, scope: a.scope, noted: map[string]bool{},
+	}
+}
+
 // Upstream says where an address of the repository or of one of its submodules
 // is fetched from, and whether the credential is for there: it is for the
 // repository's own host, and for no other.
@@ -220,7 +244,9 @@ const (
 	ForCommands = "BUILD_COMMANDS" // git in the commands of a build, through a gate
 	ForStatus   = "COMMIT_STATUS"
 	ForCheck    = "CHECK"
-	ForMask     = "MASK" // to hide the token in a log; it goes nowhere
+	ForWebhook  = "WEBHOOK"           // makes and removes hooks, asks about pull requests, polls
+	ForList     = "LIST_REPOSITORIES" // for somebody to choose from
+	ForMask     = "MASK"              // to hide the token in a log; it goes nowhere
 )
 
 // Token opens the credential for the purpose. What is deleted or replaced

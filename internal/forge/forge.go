@@ -55,6 +55,8 @@ type Forge interface {
 	// Retry tells from the error whether and when to try again. A permanent
 	// error says what is missing, such as a scope.
 	SetStatus(ctx context.Context, host Host, token Token, repo string, s Status) error
+
+	Hooks
 }
 
 // A Token is what is shown to a provider.

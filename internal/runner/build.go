@@ -271,6 +271,10 @@ func (b *build) openGate() error {
 	if !b.spec.GitCredentialHelper {
 		return nil
 	}
+	if why := b.untrusted(); why != "" {
+		b.log.agent("Warning: env.git-credential-helper has no effect in this build: %s", why)
+		return nil
+	}
 	var passes []source.Pass
 	for _, a := range b.access {
 		u, err := url.Parse(a.Repository.URL)
@@ -371,7 +375,10 @@ func (b *build) download() error {
 	b.log.agent("Waiting for DOWNLOAD_SOURCE")
 	b.log.agent("Phase is DOWNLOAD_SOURCE")
 	b.log.agent("CODEBUILD_SRC_DIR=%s", b.vars.srcDir(""))
-	primary, err := b.fetch(b.Doc.Source, value(b.Doc.SourceVersion), "primary source", "")
+	if why := b.untrusted(); why != "" {
+		b.log.agent("This build gets no secrets, no git credential helper and no credential for secondary sources: %s", why)
+	}
+	primary, err := b.fetch(b.Doc.Source, b.version(), "primary source", "")
 	if err != nil {
 		return err
 	}
@@ -420,6 +427,24 @@ func (b *build) download() error {
 	return nil
 }
 
+// version is what is fetched: the source version, or what a webhook has bound to
+// the commit that it was told of.
+func (b *build) version() string {
+	if b.Trigger != nil && b.Trigger.Version != "" {
+		return b.Trigger.Version
+	}
+	return value(b.Doc.SourceVersion)
+}
+
+// untrusted says why the build may run code of somebody who is not to see
+// secrets, "" if it does not.
+func (b *build) untrusted() string {
+	if b.Trigger == nil {
+		return ""
+	}
+	return b.Trigger.Untrusted
+}
+
 // fetched is what became of a source.
 type fetched struct {
 	tree   *source.Tree // nil for a source that has nothing to fetch
@@ -432,7 +457,7 @@ func (b *build) fetchEarly() {
 	early := make(chan fetched, 1)
 	b.early = early
 	go func() { // ends with the build's time at the latest
-		early <- b.get(b.Doc.Source, value(b.Doc.SourceVersion), "primary source")
+		early <- b.get(b.Doc.Source, b.version(), "primary source")
 	}()
 }
 
@@ -476,6 +501,9 @@ func (b *build) get(src *api.ProjectSource, version, name string) fetched {
 	access, err := b.r.Credentials.Resolve(b.ctx, b.Scope, src, b.Doc.Source)
 	if err != nil {
 		return fetched{err: mendable(err, name)}
+	}
+	if src != b.Doc.Source && b.untrusted() != "" {
+		access = access.Anonymous()
 	}
 	access.Build = *b.Doc.Id
 	needles, err := access.Needles(b.ctx)

@@ -16,12 +16,17 @@ func (r *Runner) buildURL(b *api.Build) string {
 }
 
 // report puts the build's present state into the outbox of commit statuses,
-// if its project wants that and a commit is known.
+// if a commit is known and a webhook started the build or its project wants
+// that.
 //
 // Source of context and descriptions: statuses seen on public repositories.
 func (r *Runner) report(ctx context.Context, tx store.Tx, b store.Build) error {
 	d := b.Doc
-	if !value(d.Source.ReportBuildStatus) || value(d.ResolvedSourceVersion) == "" {
+	sha := value(d.ResolvedSourceVersion)
+	if b.Trigger != nil && sha == "" {
+		sha = b.Trigger.SHA
+	}
+	if sha == "" || b.Trigger == nil && !value(d.Source.ReportBuildStatus) {
 		return nil
 	}
 	state, description := "pending", "Build started for project "
@@ -34,7 +39,7 @@ func (r *Runner) report(ctx context.Context, tx store.Tx, b store.Build) error {
 		state, description = "error", "Build failed for project "
 	}
 	s := store.CommitStatus{
-		Scope: b.Scope, Project: *d.ProjectName, Build: *d.Id, Source: d.Source, SHA: *d.ResolvedSourceVersion,
+		Scope: b.Scope, Project: *d.ProjectName, Build: *d.Id, Source: d.Source, SHA: sha,
 		State:       state,
 		Description: description + *d.ProjectName,
 		Context:     fmt.Sprintf("AWS CodeBuild %s (%s)", b.Region, *d.ProjectName),

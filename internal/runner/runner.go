@@ -157,6 +157,9 @@ func (r *Runner) keep(ctx context.Context) {
 			if err := tx.EndQueuedBuild(ctx, b); err != nil {
 				return err
 			}
+			if err := r.report(ctx, tx, b); err != nil {
+				return err
+			}
 		}
 		return nil
 	})

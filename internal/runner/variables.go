@@ -59,6 +59,10 @@ var kinds = map[api.EnvironmentVariableType]string{
 // resolve reads the values that are kept elsewhere and hides them from the log.
 // The document keeps what names them.
 func (v *variables) resolve(ctx context.Context) error {
+	if v.b.untrusted() != "" {
+		v.withhold()
+		return nil
+	}
 	read := func(name, kind, reference string) (string, error) {
 		get := map[string]func(context.Context, store.Scope, string) (api.Secret, error){
 			buildspec.ParameterStore: v.b.r.Parameters, buildspec.SecretsManager: v.b.r.Secrets,
@@ -92,6 +96,22 @@ func (v *variables) resolve(ctx context.Context) error {
 		v.spec[i].Value = text
 	}
 	return nil
+}
+
+// withhold leaves out the variables whose values are kept elsewhere.
+func (v *variables) withhold() {
+	for _, e := range v.own {
+		if kinds[e.Type] != "" {
+			v.b.log.agent("Warning: the environment variable %s is not set, since this build gets no secrets", *e.Name)
+		}
+	}
+	v.spec = slices.DeleteFunc(slices.Clone(v.spec), func(e buildspec.Variable) bool {
+		secret := e.Kind != "" && !v.isOwn(e.Name)
+		if secret {
+			v.b.log.agent("Warning: the environment variable %s is not set, since this build gets no secrets", e.Name)
+		}
+		return secret
+	})
 }
 
 // isOwn reports whether the project or StartBuild has the variable, whose value
@@ -148,6 +168,16 @@ func (v *variables) predefined() map[string]string {
 	}
 	if v.resolved != "" {
 		vars["CODEBUILD_RESOLVED_SOURCE_VERSION"] = v.resolved
+	}
+	if t := v.b.Trigger; t != nil {
+		vars["CODEBUILD_WEBHOOK_EVENT"], vars["CODEBUILD_WEBHOOK_TRIGGER"] = t.Event, t.Trigger
+		for name, val := range map[string]string{
+			"HEAD_REF": t.HeadRef, "BASE_REF": t.BaseRef, "ACTOR_ACCOUNT_ID": t.Actor, "PREV_COMMIT": t.PrevCommit, "MERGE_COMMIT": t.MergeCommit,
+		} {
+			if val != "" {
+				vars["CODEBUILD_WEBHOOK_"+name] = val
+			}
+		}
 	}
 	versions := map[string]string{}
 	for _, s := range d.SecondarySourceVersions {

@@ -24,6 +24,7 @@ import (
 	"github.com/corbel-build/corbel/internal/access"
 	"github.com/corbel-build/corbel/internal/awsjson"
 	"github.com/corbel-build/corbel/internal/console"
+	"github.com/corbel-build/corbel/internal/credential"
 	"github.com/corbel-build/corbel/internal/service"
 	"github.com/corbel-build/corbel/internal/sigv4"
 	"github.com/corbel-build/corbel/internal/store"
@@ -34,8 +35,10 @@ type Config struct {
 	Service *service.Service
 	Keys    *access.Keys
 	Store   store.Store
-	Log     *slog.Logger
-	Now     func() time.Time
+	// Webhooks answers the deliveries of source providers.
+	Webhooks http.Handler
+	Log      *slog.Logger
+	Now      func() time.Time
 
 	Sessions *access.Sessions
 	// PublicURL is where people and providers reach this server, without a
@@ -72,6 +75,7 @@ func New(c Config) (http.Handler, error) {
 		mux.HandleFunc("POST "+at+"/{$}", s.call)
 		mux.HandleFunc("GET "+at+"/healthz", s.health)
 		mux.HandleFunc("GET "+at+"/badges", s.badge)
+		mux.Handle("POST "+at+credential.HookPath, s.Webhooks)
 		mux.HandleFunc("GET "+at+"/{$}", func(w http.ResponseWriter, _ *http.Request) { redirect(w, "console/") })
 		mux.HandleFunc("GET "+at+"/console", func(w http.ResponseWriter, _ *http.Request) { redirect(w, "console/") })
 		mux.Handle("GET "+at+"/console/", program)

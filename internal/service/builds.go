@@ -39,7 +39,7 @@ func (s *Service) StartBuild(ctx context.Context, in *api.StartBuildInput) (*api
 	}
 	digest := *in
 	digest.IdempotencyToken = nil
-	b, err = s.queue(ctx, "StartBuild", b, value(project.ConcurrentBuildLimit), value(in.IdempotencyToken), digest)
+	b, err = s.queue(ctx, "StartBuild", b, nil, value(project.ConcurrentBuildLimit), value(in.IdempotencyToken), digest)
 	if err != nil {
 		return nil, err
 	}
@@ -75,8 +75,8 @@ func (s *Service) RetryBuild(ctx context.Context, in *api.RetryBuildInput) (*api
 	if old.Doc.AutoRetryConfig != nil {
 		b.AutoRetryConfig.AutoRetryLimit = old.Doc.AutoRetryConfig.AutoRetryLimit
 	}
-	s.submit(p, &b)
-	out, err := s.queue(ctx, "RetryBuild", &b, limit, value(in.IdempotencyToken), id)
+	s.submit(p.Scope, p.User, &b)
+	out, err := s.queue(ctx, "RetryBuild", &b, old.Trigger, limit, value(in.IdempotencyToken), id)
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +188,7 @@ func (s *Service) newBuild(p access.Principal, project *api.Project, in *api.Sta
 	logs = fillLogs(logs)
 	b.Logs = &api.LogsLocation{CloudWatchLogs: logs.CloudWatchLogs, S3Logs: logs.S3Logs}
 
-	s.submit(p, b)
+	s.submit(p.Scope, p.User, b)
 	b.Artifacts = buildArtifacts(b, artifacts)
 	b.SecondaryArtifacts = make([]api.BuildArtifacts, 0, len(secondary))
 	for i := range secondary {
@@ -256,10 +256,10 @@ func buildArtifacts(b *api.Build, a *api.ProjectArtifacts) *api.BuildArtifacts {
 }
 
 // submit makes b a build that was just requested.
-func (s *Service) submit(p access.Principal, b *api.Build) {
+func (s *Service) submit(p store.Scope, initiator string, b *api.Build) {
 	b.Id = new(*b.ProjectName + ":" + uuid.NewString())
-	b.Arn = new(resource(p.Scope, "build", *b.Id))
-	b.Initiator = new(p.User)
+	b.Arn = new(resource(p, "build", *b.Id))
+	b.Initiator = new(initiator)
 	phase.Submit(b, s.Now())
 	// The word null is what clients look for until the log exists.
 	b.Logs.DeepLink = new(s.URL + "/cloudwatch/home?region=" + p.Region + "#logEvent:group=null;stream=null")
@@ -268,8 +268,8 @@ func (s *Service) submit(p access.Principal, b *api.Build) {
 
 // queue stores b with its number. If token was used before with the same
 // parameters, that build is the answer. limit is the project's
-// concurrentBuildLimit, 0 for none.
-func (s *Service) queue(ctx context.Context, operation string, b *api.Build, limit int, token string, parameters any) (*api.Build, error) {
+// concurrentBuildLimit, 0 for none. trigger is nil if no webhook started it.
+func (s *Service) queue(ctx context.Context, operation string, b *api.Build, trigger *store.Trigger, limit int, token string, parameters any) (*api.Build, error) {
 	p := access.From(ctx)
 	var digest string
 	if token != "" {
@@ -296,33 +296,7 @@ func (s *Service) queue(ctx context.Context, operation string, b *api.Build, lim
 				return err
 			}
 		}
-		if limit > 0 {
-			active, err := tx.ActiveBuilds(ctx, p.Scope, *b.ProjectName, limit)
-			if err != nil {
-				return err
-			}
-			if active >= limit {
-				return api.AccountLimitExceededException("Cannot have more than %d active builds for the project %s. Wait for one to end, stop one, or raise concurrentBuildLimit", limit, *b.ProjectName)
-			}
-		}
-		if s.MaxQueued > 0 {
-			queued, err := tx.QueuedBuilds(ctx, p.Account)
-			if err != nil {
-				return err
-			}
-			if queued >= s.MaxQueued {
-				return api.AccountLimitExceededException("Cannot have more than %d builds in queue for the account", s.MaxQueued)
-			}
-		}
-		number, err := tx.NextBuildNumber(ctx, p.Scope, *b.ProjectName)
-		if err != nil {
-			return err
-		}
-		b.BuildNumber = &number
-		if err := tx.QueueBuild(ctx, store.Build{
-			Scope: p.Scope, Doc: b, Requested: now,
-			QueueUntil: now.Add(time.Duration(value(b.QueuedTimeoutInMinutes)) * time.Minute),
-		}); err != nil {
+		if err := s.enqueue(ctx, tx, p.Scope, b, trigger, limit, now); err != nil {
 			return err
 		}
 		if token == "" {
@@ -334,6 +308,51 @@ func (s *Service) queue(ctx context.Context, operation string, b *api.Build, lim
 		return nil, err
 	}
 	return out, nil
+}
+
+// enqueue stores b with its number, unless too many wait or run.
+func (s *Service) enqueue(ctx context.Context, tx store.Tx, scope store.Scope, b *api.Build, trigger *store.Trigger, limit int, now time.Time) error {
+	if limit > 0 {
+		active, err := tx.ActiveBuilds(ctx, scope, *b.ProjectName, limit)
+		if err != nil {
+			return err
+		}
+		if active >= limit {
+			return api.AccountLimitExceededException("Cannot have more than %d active builds for the project %s. Wait for one to end, stop one, or raise concurrentBuildLimit", limit, *b.ProjectName)
+		}
+	}
+	if s.MaxQueued > 0 {
+		queued, err := tx.QueuedBuilds(ctx, scope.Account)
+		if err != nil {
+			return err
+		}
+		if queued >= s.MaxQueued {
+			return api.AccountLimitExceededException("Cannot have more than %d builds in queue for the account", s.MaxQueued)
+		}
+	}
+	number, err := tx.NextBuildNumber(ctx, scope, *b.ProjectName)
+	if err != nil {
+		return err
+	}
+	b.BuildNumber = &number
+	return tx.QueueBuild(ctx, store.Build{
+		Scope: scope, Doc: b, Requested: now, Trigger: trigger,
+		QueueUntil: now.Add(time.Duration(value(b.QueuedTimeoutInMinutes)) * time.Minute),
+	})
+}
+
+// StartTriggered is StartBuild for what a webhook started, within tx. initiator
+// is who the build says started it.
+func (s *Service) StartTriggered(ctx context.Context, tx store.Tx, scope store.Scope, in *api.StartBuildInput, initiator string, t store.Trigger) (*api.Build, error) {
+	project, err := s.project(ctx, tx, scope, *in.ProjectName)
+	if err != nil {
+		return nil, err
+	}
+	b, err := s.newBuild(access.Principal{Scope: scope, User: initiator}, project, in)
+	if err != nil {
+		return nil, err
+	}
+	return b, s.enqueue(ctx, tx, scope, b, &t, value(project.ConcurrentBuildLimit), s.Now())
 }
 
 // A build id is the project's name, a colon and a version 4 UUID.

@@ -54,9 +54,9 @@ var Operations = []Operation{
 	{"ListBuilds", Full, ""},
 	{"ListBuildsForProject", Full, ""},
 
-	{"CreateWebhook", None, ""},
-	{"UpdateWebhook", None, ""},
-	{"DeleteWebhook", None, ""},
+	{"CreateWebhook", Full, "buildType BUILD; no runner builds"},
+	{"UpdateWebhook", Full, "buildType BUILD; no runner builds"},
+	{"DeleteWebhook", Full, ""},
 
 	{"StartBuildBatch", None, ""},
 	{"StopBuildBatch", None, ""},
@@ -132,14 +132,14 @@ var (
 	}
 )
 
-// CredentialOperations lists Corbel's own operations.
-var CredentialOperations = []Operation{
+// OwnOperations lists Corbel's own operations.
+var OwnOperations = []Operation{
 	{"DescribeSourceCredentials", Full, "`corbel credentials list`"},
 	{"CheckSourceCredentials", Full, "`corbel credentials check`"},
 	{"ResolveSourceCredentials", Full, "`corbel credentials resolve`"},
 	{"StartOAuth", Full, "`-oauth` names the apps; flow WEB for the console's sessions, DEVICE for every caller"},
 	{"PollOAuth", Full, ""},
-	{"ListRepositories", None, ""},
+	{"ListRepositories", Full, ""},
 
 	{"DescribeSession", Full, ""},
 	{"DescribeServer", Full, ""},
@@ -152,6 +152,14 @@ var CredentialOperations = []Operation{
 	{"DeleteAccessKey", Full, "`corbel keys delete`"},
 	{"PutAccessKeyPolicy", Full, "`corbel keys policy`"},
 	{"ListAuditRecords", Full, "of the caller's account; `corbel audit list`"},
+
+	{"ListWebhookDeliveries", Full, "`corbel webhook deliveries`"},
+	{"RedeliverWebhook", Full, "`corbel webhook redeliver`"},
+	{"TestWebhook", Full, "`corbel webhook replay`"},
+	{"DescribeWebhook", Full, "`corbel webhook who`"},
+	{"UpdateWebhookPolling", Full, "`corbel webhook poll`"},
+	{"ListPendingApprovals", Full, "`corbel webhook approvals`"},
+	{"ApprovePullRequest", Full, "`corbel webhook approve`"},
 }
 
 // OperationsDocument writes docs/operations.md.
@@ -174,7 +182,7 @@ func OperationsDocument() string {
 	table("CloudWatch Logs", logs.Contract.TargetPrefix, &logs.Contract, LogOperations)
 	table("Secrets Manager", secretsmanager.Contract.TargetPrefix, &secretsmanager.Contract, SecretOperations)
 	table("Parameter Store", ssm.Contract.TargetPrefix, &ssm.Contract, ParameterOperations)
-	table("Corbel's own", corbel.Contract.TargetPrefix, &corbel.Contract, CredentialOperations)
+	table("Corbel's own", corbel.Contract.TargetPrefix, &corbel.Contract, OwnOperations)
 	b.WriteString("\n## STS\n\n`GetCallerIdentity` of the query protocol, version 2011-06-15.\n")
 	return b.String()
 }

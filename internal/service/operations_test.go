@@ -30,7 +30,7 @@ func TestOperations_AgreeWithModelAndMethods(t *testing.T) {
 		{&logs.Contract, LogOperations, &LogService{}},
 		{&secretsmanager.Contract, SecretOperations, SecretsManager{}},
 		{&ssm.Contract, ParameterOperations, ParameterStore{}},
-		{&corbel.Contract, CredentialOperations, CredentialService{}},
+		{&corbel.Contract, OwnOperations, CredentialService{}},
 	} {
 		rows := map[string]Operation{}
 		for _, o := range c.rows {

@@ -90,8 +90,8 @@ func (s *Service) UpdateProject(ctx context.Context, in *api.UpdateProjectInput)
 	return &api.UpdateProjectOutput{Project: project}, nil
 }
 
-// DeleteProject removes a project and keeps its builds. One that does not
-// exist is deleted already.
+// DeleteProject removes a project with its webhook and keeps its builds. One
+// that does not exist is deleted already.
 func (s *Service) DeleteProject(ctx context.Context, in *api.DeleteProjectInput) (*api.DeleteProjectOutput, error) {
 	p := access.From(ctx)
 	project, ok := name(p, "project", *in.Name)
@@ -99,9 +99,18 @@ func (s *Service) DeleteProject(ctx context.Context, in *api.DeleteProjectInput)
 		return &api.DeleteProjectOutput{}, nil
 	}
 	err := s.Store.Update(ctx, func(tx store.Tx) error {
-		if err := tx.DeleteProject(ctx, p.Scope, project); absent(err) {
+		old, err := tx.Project(ctx, p.Scope, project)
+		if absent(err) {
 			return nil
 		} else if err != nil {
+			return fmt.Errorf("read project %s: %w", project, err)
+		}
+		if old.Webhook != nil {
+			if err := s.dropWebhook(ctx, tx, old, false); err != nil {
+				return err
+			}
+		}
+		if err := tx.DeleteProject(ctx, p.Scope, project); err != nil {
 			return fmt.Errorf("delete project %s: %w", project, err)
 		}
 		return s.audit(ctx, tx, "DeleteProject", resource(p.Scope, "project", project), "")

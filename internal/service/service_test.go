@@ -39,10 +39,13 @@ func (b *bench) forward(d time.Duration) {
 }
 
 // forgeFunc is a provider that only checks tokens.
-type forgeFunc func(api.Secret) (forge.Check, error)
+type forgeFunc struct {
+	forge.Hooks // nil: no test of this package makes hooks with it
+	check       func(api.Secret) (forge.Check, error)
+}
 
 func (f forgeFunc) CheckCredential(_ context.Context, _ forge.Host, t forge.Token) (forge.Check, error) {
-	return f(t.Value)
+	return f.check(t.Value)
 }
 
 func (forgeFunc) CheckRepository(context.Context, forge.Host, forge.Token, string) (forge.Abilities, error) {
@@ -84,12 +87,12 @@ func newBench(t testing.TB) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{dir: dir, ctx: as("alice"), at: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
-	ask := forgeFunc(func(token api.Secret) (forge.Check, error) {
+	ask := forgeFunc{check: func(token api.Secret) (forge.Check, error) {
 		if b.answer != nil {
 			return b.answer(token)
 		}
 		return forge.Check{Login: "octocat", Scopes: []string{"repo"}}, nil
-	})
+	}}
 	now := func() time.Time {
 		b.mu.Lock()
 		defer b.mu.Unlock()

@@ -8,6 +8,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"github.com/corbel-build/corbel/internal/forge"
 )
 
 // Bounds of what a host may answer to a question about refs. Git itself has
@@ -351,27 +353,5 @@ func isHex(s string) bool {
 }
 
 // validRef reports whether git allows name as the full name of a ref: HEAD, or
-// below refs/. git-check-ref-format(1).
-func validRef(name string) bool {
-	if name == "HEAD" {
-		return true
-	}
-	rest, ok := strings.CutPrefix(name, "refs/")
-	if !ok || rest == "" || len(name) > maxRefName || strings.HasSuffix(name, ".") {
-		return false
-	}
-	if strings.Contains(name, "..") || strings.Contains(name, "@{") {
-		return false
-	}
-	for i := range len(name) {
-		if c := name[i]; c <= ' ' || c == 0x7f || strings.IndexByte(`~^:?*[\`, c) >= 0 {
-			return false
-		}
-	}
-	for part := range strings.SplitSeq(rest, "/") {
-		if part == "" || part[0] == '.' || strings.HasSuffix(part, ".lock") {
-			return false
-		}
-	}
-	return true
-}
+// below refs/.
+func validRef(name string) bool { return name == "HEAD" || forge.ValidRef(name) }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"strconv"
 	"time"
 
 	"github.com/corbel-build/corbel/api"
@@ -116,8 +117,20 @@ func (s *Sender) one(ctx context.Context, c store.CommitStatus) error {
 			return tx.DeferStatus(ctx, c.ID, s.Now().Add(wait), err.Error())
 		})
 	}
-	return s.Store.Update(ctx, func(tx store.Tx) error { return tx.DeleteStatus(ctx, c.ID) })
+	return s.Store.Update(ctx, func(tx store.Tx) error {
+		if err != nil && c.Build != "" {
+			code, text := gaveUp, "The status "+c.State+" of commit "+c.SHA+" was given up after "+strconv.Itoa(c.Attempts+1)+" attempts: "+err.Error()
+			if err := tx.AddContext(ctx, c.Scope, c.Build, api.PhaseContext{StatusCode: &code, Message: &text}); err != nil {
+				return err
+			}
+		}
+		return tx.DeleteStatus(ctx, c.ID)
+	})
 }
+
+// gaveUp is the code of the context that a build has whose status was given up.
+// It is ours; the service tells nobody.
+const gaveUp = "COMMIT_STATUS_NOT_SENT"
 
 func (s *Sender) send(ctx context.Context, c store.CommitStatus) error {
 	ctx, cancel := context.WithTimeout(ctx, callTime)

@@ -25,6 +25,8 @@ var scope = store.Scope{Account: "123456789012", Region: "us-west-2"}
 // A provider keeps the statuses that it took, and answers each attempt with
 // the next error.
 type provider struct {
+	forge.Hooks // nil: nothing here makes hooks
+
 	mu     sync.Mutex
 	errs   []error
 	took   []string

@@ -39,11 +39,15 @@ type Store interface {
 
 	// Queued returns a channel that receives after a build was queued,
 	// Stopping one that receives after RequestStop, and Outgoing one that
-	// receives after a status was put. Wake-ups coalesce: the one receiver
-	// of each looks for everything that is there. They are never closed.
+	// receives after a status was put. Delivered returns one that receives after
+	// a delivery or a hook's removal was put, and Polling one that receives after
+	// SetPoll. Wake-ups coalesce: the one receiver of each looks for everything
+	// that is there. They are never closed.
 	Queued() <-chan struct{}
 	Stopping() <-chan struct{}
 	Outgoing() <-chan struct{}
+	Delivered() <-chan struct{}
+	Polling() <-chan struct{}
 
 	Close() error
 }
@@ -62,6 +66,7 @@ type Reader interface {
 	SealedReader
 	AuditReader
 	SessionReader
+	WebhookReader
 
 	Account(ctx context.Context, id string) (Account, error)
 	// Regions lists the regions in which an account has projects or source
@@ -125,6 +130,7 @@ type Tx interface {
 	SealedWriter
 	AuditWriter
 	SessionWriter
+	WebhookWriter
 
 	PutAccount(ctx context.Context, a Account) error
 	// PutAccessKey stores a new key; ErrExists if the id is taken.
@@ -156,6 +162,9 @@ type Tx interface {
 	// DeleteBuild removes a completed build; ErrNotFound if there is none or
 	// it is not complete.
 	DeleteBuild(ctx context.Context, s Scope, id string) error
+	// AddContext appends a context to the last phase but COMPLETED of a
+	// completed build; nothing happens to others.
+	AddContext(ctx context.Context, s Scope, id string, c api.PhaseContext) error
 	PutIdempotent(ctx context.Context, s Scope, i Idempotent) error
 
 	// ClaimBuild hands the oldest queued build to holder until the lease
@@ -282,6 +291,8 @@ type Build struct {
 	// Ref is the full name of the branch or tag that the primary source was
 	// got from, "" before that and for a commit id. SaveBuild writes it.
 	Ref string
+	// Trigger is what started it, nil if that was no webhook.
+	Trigger *Trigger
 }
 
 // BadgeOf is what the address of p's badge has in place of a name, "" without a

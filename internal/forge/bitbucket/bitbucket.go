@@ -34,8 +34,9 @@ var Provider = forge.Provider{
 	Tokens:   func(string) string { return "https://id.atlassian.com/manage-profile/security/api-tokens" },
 	// Source: Atlassian, "Use OAuth on Bitbucket Cloud". The consumer says which
 	// scopes.
-	OAuth: &forge.OAuthPaths{Authorize: "/site/oauth2/authorize", Token: "/site/oauth2/access_token", Basic: true},
-	New:   func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },
+	OAuth:      &forge.OAuthPaths{Authorize: "/site/oauth2/authorize", Token: "/site/oauth2/access_token", Basic: true},
+	Deliveries: deliveries,
+	New:        func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },
 }
 
 // A Forge speaks Bitbucket Cloud's REST API. It implements forge.Forge.

@@ -275,6 +275,7 @@ func (v *visit) bitbucketHooks(r *repository) {
 		}
 		set := func(k *Hook) {
 			k.Name, k.URL, k.Active, k.Events = in.Description, in.URL, in.Active, in.Events
+			k.Form = false // there are none
 			if in.Secret != nil {
 				k.Secret = *in.Secret
 			}

@@ -251,6 +251,16 @@ func (s *Server) RevokeToken(value api.Secret) {
 	delete(s.tokens, value)
 }
 
+// Used is how many requests the rate limit of a token has counted.
+func (s *Server) Used(value api.Secret) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.tokens[value]; t != nil {
+		return t.used
+	}
+	return 0
+}
+
 // may reports whether t has what one of the scopes allows, or the permission,
 // written "statuses=write".
 func (t *token) may(permission string, scopes ...string) bool {

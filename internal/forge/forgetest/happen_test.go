@@ -15,8 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// hookSecret is the secret of the hooks of these tests.
-const hookSecret = "whsec_ForgetestSecretOfAHook000000000000001"
+// happenSecret is the secret of the hooks of these tests.
+const happenSecret = "whsec_ForgetestSecretOfAHook000000000000001"
 
 // A catcher gets deliveries.
 type catcher struct {
@@ -101,7 +101,7 @@ func hooked(t *testing.T, o Options) (*Server, *catcher) {
 	must[[]string](t)(s.AddRepository(Repository{Name: "hubot/shop", Fork: "octo-org/shop"}))
 	c := catch(t)
 	s.AddPerson(Person{Login: "hubot"})
-	s.AddHook("octo-org/shop", "octocat", Hook{Active: true, Events: everything, URL: c.url + "/hook", Secret: hookSecret})
+	s.AddHook("octo-org/shop", "octocat", Hook{Active: true, Events: everything, URL: c.url + "/hook", Secret: happenSecret})
 	c.wants(t, "making a hook", "ping")
 	return s, c
 }
@@ -160,12 +160,36 @@ func TestHappen(t *testing.T) {
 		if d.Status != 200 || d.Err != nil || string(d.Answer) != "thanks" || d.GUID == "" {
 			t.Errorf("delivery %+v, want one that was answered", d)
 		}
-		if got, want := d.Header.Get("X-Hub-Signature-256"), "sha256="+sign256(hookSecret, d.Body); got != want {
+		if got, want := d.Header.Get("X-Hub-Signature-256"), "sha256="+sign256(happenSecret, d.Body); got != want {
 			t.Errorf("%s: signature %q, want %q", d.Event, got, want)
 		}
-		if strings.Contains(string(d.Body)+strings.Join(slices.Concat(d.Header["X-Hub-Signature"], d.Header["X-Github-Event"]), ""), hookSecret) {
+		if strings.Contains(string(d.Body)+strings.Join(slices.Concat(d.Header["X-Hub-Signature"], d.Header["X-Github-Event"]), ""), happenSecret) {
 			t.Errorf("%s shows the secret", d.Event)
 		}
+	}
+}
+
+// TestWebhooksOpenAPI: GitHub's description finds nothing wrong with what is
+// told.
+func TestWebhooksOpenAPI(t *testing.T) {
+	t.Parallel()
+	d := Webhooks(t)
+	s, _ := hooked(t, Options{})
+	story(t, s, func(string, ...string) {})
+	all := s.Deliveries("octo-org/shop")
+	if len(all) < 20 {
+		t.Errorf("%d deliveries, want 20 at least", len(all))
+	}
+	for _, one := range all {
+		if err := d.CheckDelivery(one); err != nil {
+			t.Error(err)
+		}
+	}
+	// The judge can say no.
+	one := all[len(all)-1]
+	one.json = []byte(strings.Replace(string(one.json), `"number":`, `"nummer":`, 1))
+	if d.CheckDelivery(one) == nil {
+		t.Error("CheckDelivery found nothing wrong with a pull request without a number")
 	}
 }
 
@@ -262,7 +286,7 @@ func TestMisdelivery(t *testing.T) {
 	}
 	s.Misdeliver(Misdelivery{Forged: true})
 	push()
-	if got := c.take()[0]; got.header.Get("X-Hub-Signature-256") == "sha256="+sign256(hookSecret, []byte(got.text)) || got.header.Get("X-Hub-Signature-256") == "" {
+	if got := c.take()[0]; got.header.Get("X-Hub-Signature-256") == "sha256="+sign256(happenSecret, []byte(got.text)) || got.header.Get("X-Hub-Signature-256") == "" {
 		t.Errorf("forged: signature %q", got.header.Get("X-Hub-Signature-256"))
 	}
 	s.Misdeliver(Misdelivery{Bare: true})
@@ -338,7 +362,7 @@ func TestOwnerHooks(t *testing.T) {
 	t.Parallel()
 	s, repoHook := hooked(t, Options{})
 	c := catch(t)
-	s.AddHook("orgs/octo-org", "octocat", Hook{Active: true, Events: []string{"push"}, URL: c.url, Form: true, Secret: hookSecret})
+	s.AddHook("orgs/octo-org", "octocat", Hook{Active: true, Events: []string{"push"}, URL: c.url, Form: true, Secret: happenSecret})
 	s.AddHook("enterprises/acme", "octocat", Hook{Active: true, Events: []string{"workflow_job"}, URL: c.url})
 	c.take()
 	must[[]string](t)(s.Push("hubot/shop", "hubot", Commit{Files: map[string]string{"x": "1"}}))
@@ -352,7 +376,7 @@ func TestOwnerHooks(t *testing.T) {
 		t.Fatalf("got %d deliveries, want a push and a job", len(got))
 	}
 	form, err := url.ParseQuery(got[0].text)
-	if err != nil || !json.Valid([]byte(form.Get("payload"))) || got[0].header.Get("X-Hub-Signature-256") != "sha256="+sign256(hookSecret, []byte(got[0].text)) {
+	if err != nil || !json.Valid([]byte(form.Get("payload"))) || got[0].header.Get("X-Hub-Signature-256") != "sha256="+sign256(happenSecret, []byte(got[0].text)) {
 		t.Errorf("form: %v, %.100s", err, got[0].text)
 	}
 	repoHook.wants(t, "the repository's hook", "push")

@@ -25,8 +25,9 @@ var Provider = forge.Provider{
 		{Name: "read:user", For: "tell whose token it is"},
 		{Name: "write:repository", For: "clone private repositories, show the result of a build on its commit, and make and remove webhooks"},
 	},
-	Tokens: func(web string) string { return web + "/user/settings/applications" },
-	New:    func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },
+	Tokens:     func(web string) string { return web + "/user/settings/applications" },
+	Deliveries: deliveries,
+	New:        func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },
 }
 
 // A Forge speaks the REST API of Gitea and Forgejo. It implements forge.Forge.

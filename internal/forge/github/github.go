@@ -55,7 +55,8 @@ var Provider = forge.Provider{
 		Authorize: "/login/oauth/authorize", Token: "/login/oauth/access_token", Device: "/login/device/code",
 		Scopes: []string{"repo", "admin:repo_hook"},
 	},
-	New: func(rt http.RoundTripper) forge.Forge { return New(rt) },
+	Deliveries: deliveries,
+	New:        func(rt http.RoundTripper) forge.Forge { return New(rt) },
 }
 
 const (

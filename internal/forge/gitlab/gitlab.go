@@ -37,8 +37,9 @@ var Provider = forge.Provider{
 		return web + "/-/user_settings/personal_access_tokens?name=Corbel&scopes=api,read_repository"
 	},
 	// Source: GitLab, "OAuth 2.0 identity provider API".
-	OAuth: &forge.OAuthPaths{Authorize: "/oauth/authorize", Token: "/oauth/token", Scopes: []string{"api", "read_repository"}},
-	New:   func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },
+	OAuth:      &forge.OAuthPaths{Authorize: "/oauth/authorize", Token: "/oauth/token", Scopes: []string{"api", "read_repository"}},
+	Deliveries: deliveries,
+	New:        func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },
 }
 
 // A Forge speaks GitLab's REST API, version 4. It implements forge.Forge.

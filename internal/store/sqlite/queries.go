@@ -194,11 +194,24 @@ func (q *queries) ProjectNames(ctx context.Context, s store.Scope, page store.Pr
 	}, `select name, created, modified from project where account = $1 and region = $2`+where+` order by `+by+` limit $3`, args...)
 }
 
-const buildColumns = `select account, region, doc, state, requested, queue_until, stop, holder, attempt, ref from build`
+const buildColumns = `select account, region, doc, state, requested, queue_until, stop, holder, attempt, ref, trigger from build`
 
 func buildDest(b *store.Build) []any {
 	b.Doc = new(api.Build)
-	return []any{&b.Account, &b.Region, doc{b.Doc}, &b.State, (*ms)(&b.Requested), (*ms)(&b.QueueUntil), &b.Stop, &b.Holder, &b.Attempt, &b.Ref}
+	return []any{&b.Account, &b.Region, doc{b.Doc}, &b.State, (*ms)(&b.Requested), (*ms)(&b.QueueUntil), &b.Stop, &b.Holder, &b.Attempt, &b.Ref, trigger{&b.Trigger}}
+}
+
+// trigger reads the JSON of a trigger; "" is nil.
+type trigger struct{ into **store.Trigger }
+
+func (t trigger) Scan(v any) error {
+	text, _ := v.(string)
+	if text == "" {
+		*t.into = nil
+		return nil
+	}
+	*t.into = new(store.Trigger)
+	return json.Unmarshal([]byte(text), *t.into)
 }
 
 func scanBuild(r *sql.Rows, b *store.Build) error { return r.Scan(buildDest(b)...) }
@@ -468,9 +481,15 @@ func (t *tx) QueueBuild(ctx context.Context, b store.Build) error {
 	if err != nil {
 		return err
 	}
-	if err := t.exec(ctx, `insert into build (id, account, region, project, number, state, requested, queue_until, doc)
-		values ($1, $2, $3, $4, $5, 0, $6, $7, $8)`,
-		*b.Doc.Id, b.Account, b.Region, *b.Doc.ProjectName, *b.Doc.BuildNumber, millis(b.Requested), millis(b.QueueUntil), d); err != nil {
+	cause := ""
+	if b.Trigger != nil {
+		if cause, err = text(b.Trigger); err != nil {
+			return err
+		}
+	}
+	if err := t.exec(ctx, `insert into build (id, account, region, project, number, state, requested, queue_until, doc, trigger)
+		values ($1, $2, $3, $4, $5, 0, $6, $7, $8, $9)`,
+		*b.Doc.Id, b.Account, b.Region, *b.Doc.ProjectName, *b.Doc.BuildNumber, millis(b.Requested), millis(b.QueueUntil), d, cause); err != nil {
 		return err
 	}
 	t.queued = true
@@ -501,6 +520,22 @@ func (t *tx) DeleteBuild(ctx context.Context, s store.Scope, id string) error {
 	return t.must(ctx, store.ErrNotFound, `delete from build where id = $1 and account = $2 and region = $3 and state = 2`, id, s.Account, s.Region)
 }
 
+func (t *tx) AddContext(ctx context.Context, s store.Scope, id string, c api.PhaseContext) error {
+	b, err := t.Build(ctx, s, id)
+	if errors.Is(err, store.ErrNotFound) || err == nil && (b.State != store.Complete || len(b.Doc.Phases) < 2) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	p := &b.Doc.Phases[len(b.Doc.Phases)-2]
+	p.Contexts = append(p.Contexts, c)
+	d, err := text(b.Doc)
+	if err != nil {
+		return err
+	}
+	return t.must(ctx, store.ErrNotFound, `update build set doc = $2 where id = $1 and state = 2`, id, d)
+}
+
 func (t *tx) PutIdempotent(ctx context.Context, s store.Scope, i store.Idempotent) error {
 	// Old tokens go when a new one comes, a few at a time.
 	if err := t.exec(ctx, `delete from idempotency_token where (account, region, token) in
@@ -514,7 +549,7 @@ func (t *tx) PutIdempotent(ctx context.Context, s store.Scope, i store.Idempoten
 func (t *tx) ClaimBuild(ctx context.Context, holder string, until time.Time) (b store.Build, err error) {
 	err = t.row(ctx, `update build set state = 1, holder = $1, lease_until = $2, attempt = attempt + 1
 		where id = (select id from build where state = 0 order by requested, id limit 1)
-		returning account, region, doc, state, requested, queue_until, stop, holder, attempt, ref`, []any{holder, millis(until)}, buildDest(&b)...)
+		returning account, region, doc, state, requested, queue_until, stop, holder, attempt, ref, trigger`, []any{holder, millis(until)}, buildDest(&b)...)
 	if err != nil {
 		return store.Build{}, err
 	}

@@ -24,6 +24,7 @@ var vessels = []vessel{
 	{"source-credential", "source_credential", "sealed", []string{"account", "region", "server_type"}, []string{"arn", "account", "region", "generation"}},
 	{"secret", "secret_version", "sealed", []string{"account", "region", "secret", "id"}, []string{"secret", "account", "region", "id"}},
 	{"parameter", "parameter", "sealed", []string{"account", "region", "name", "version"}, []string{"arn", "account", "region", "version"}},
+	{"webhook", "webhook", "sealed", []string{"account", "region", "project"}, []string{"address", "account", "region", "project", "version"}},
 	{"check", "check_value", "value", []string{"name"}, nil},
 }
 

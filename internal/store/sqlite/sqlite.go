@@ -50,7 +50,7 @@ type Store struct {
 	quitOnce sync.Once
 	w, r     *sql.DB
 
-	queued, stopping, outgoing chan struct{}
+	queued, stopping, outgoing, delivered, polling chan struct{}
 }
 
 var errClosed = errors.New("the store is closed")
@@ -84,6 +84,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 		writes: make(chan write, 4*maxGroup),
 		quit:   make(chan struct{}), done: make(chan struct{}),
 		queued: make(chan struct{}, 1), stopping: make(chan struct{}, 1), outgoing: make(chan struct{}, 1),
+		delivered: make(chan struct{}, 1), polling: make(chan struct{}, 1),
 	}
 	go s.writer()
 	return s, nil
@@ -146,6 +147,12 @@ func (s *Store) Stopping() <-chan struct{} { return s.stopping }
 
 // Outgoing implements store.Store.
 func (s *Store) Outgoing() <-chan struct{} { return s.outgoing }
+
+// Delivered implements store.Store.
+func (s *Store) Delivered() <-chan struct{} { return s.delivered }
+
+// Polling implements store.Store.
+func (s *Store) Polling() <-chan struct{} { return s.polling }
 
 // Update implements store.Store.
 func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
@@ -233,13 +240,13 @@ func (s *Store) writer() {
 }
 
 // wake says whom to wake after a commit.
-type wake struct{ queued, stopping, outgoing bool }
+type wake struct{ queued, stopping, outgoing, delivered, polling bool }
 
 func (s *Store) notify(w wake) {
 	for _, c := range []struct {
 		set bool
 		ch  chan struct{}
-	}{{w.queued, s.queued}, {w.stopping, s.stopping}, {w.outgoing, s.outgoing}} {
+	}{{w.queued, s.queued}, {w.stopping, s.stopping}, {w.outgoing, s.outgoing}, {w.delivered, s.delivered}, {w.polling, s.polling}} {
 		if c.set {
 			select {
 			case c.ch <- struct{}{}:

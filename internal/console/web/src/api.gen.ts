@@ -1677,6 +1677,17 @@ export interface AccessKey {
 export const AnswerTypeValues = ["YES", "NO", "UNKNOWN"] as const;
 export type AnswerType = (typeof AnswerTypeValues)[number];
 
+export interface ApprovePullRequestInput {
+  projectName: string;
+  repository?: string;
+  pullRequest: number;
+  sha: string;
+}
+
+export interface ApprovePullRequestOutput {
+  delivery?: WebhookDelivery;
+}
+
 export interface AskedScope {
   scope?: string;
   neededFor?: string;
@@ -1765,6 +1776,31 @@ export interface DeleteAccessKeyInput {
 export interface DeleteAccessKeyOutput {
 }
 
+export const DeliveryOriginValues = ["DELIVERED", "POLLED", "REDELIVERED", "REPLAYED", "PERMITTED"] as const;
+export type DeliveryOrigin = (typeof DeliveryOriginValues)[number];
+
+export const DeliveryOutcomeValues = ["STARTED", "WOULD_START", "NO_MATCH", "AWAITING_APPROVAL", "IGNORED", "FAILED"] as const;
+export type DeliveryOutcome = (typeof DeliveryOutcomeValues)[number];
+
+export interface DeliveryResult {
+  event?: string;
+  note?: string;
+  repository?: string;
+  headRef?: string;
+  baseRef?: string;
+  sha?: string;
+  actor?: string;
+  login?: string;
+  pullRequest?: number;
+  outcome?: DeliveryOutcome;
+  reason?: string;
+  groups?: FilterGroupVerdict[];
+  buildId?: string;
+}
+
+export const DeliveryStateValues = ["WAITING", "DONE", "FAILED"] as const;
+export type DeliveryState = (typeof DeliveryStateValues)[number];
+
 export interface DescribeBuildStatisticsInput {
   projectName?: string;
   days: number;
@@ -1811,6 +1847,41 @@ export interface DescribeSourceCredentialsOutput {
   sourceCredentials?: SourceCredential[];
 }
 
+export interface DescribeWebhookInput {
+  projectName: string;
+}
+
+export interface DescribeWebhookOutput {
+  projectName?: string;
+  host?: string;
+  owner?: string;
+  hookId?: string;
+  payloadUrl?: string;
+  manualCreation?: boolean;
+  pollSeconds?: number;
+  nextPoll?: number;
+  refused?: number;
+  refusedReason?: string;
+  lastRefused?: number;
+  lastDelivery?: WebhookDelivery;
+  ways?: WebhookWay[];
+}
+
+export interface Filter {
+  type: FilterType;
+  pattern: string;
+  excludeMatchedPattern?: boolean;
+}
+
+export interface FilterGroupVerdict {
+  group?: number;
+  matched?: boolean;
+  reason?: string;
+}
+
+export const FilterTypeValues = ["EVENT", "BASE_REF", "HEAD_REF", "ACTOR_ACCOUNT_ID", "FILE_PATH", "COMMIT_MESSAGE", "WORKFLOW_NAME", "TAG_NAME", "RELEASE_NAME", "REPOSITORY_NAME", "ORGANIZATION_NAME"] as const;
+export type FilterType = (typeof FilterTypeValues)[number];
+
 export interface ListAccessKeysInput {
 }
 
@@ -1843,6 +1914,14 @@ export interface ListBuildSummariesOutput {
   nextToken?: string;
 }
 
+export interface ListPendingApprovalsInput {
+  projectName?: string;
+}
+
+export interface ListPendingApprovalsOutput {
+  approvals?: PendingApproval[];
+}
+
 export interface ListRepositoriesInput {
   serverType: string;
   host?: string;
@@ -1852,6 +1931,17 @@ export interface ListRepositoriesInput {
 
 export interface ListRepositoriesOutput {
   repositories?: ListedRepository[];
+  nextToken?: string;
+}
+
+export interface ListWebhookDeliveriesInput {
+  projectName: string;
+  nextToken?: string;
+  maxResults?: number;
+}
+
+export interface ListWebhookDeliveriesOutput {
+  deliveries?: WebhookDelivery[];
   nextToken?: string;
 }
 
@@ -1894,6 +1984,18 @@ export type OAuthState = (typeof OAuthStateValues)[number];
 export const OriginTypeValues = ["SOURCE", "PROJECT", "ACCOUNT", "NONE"] as const;
 export type OriginType = (typeof OriginTypeValues)[number];
 
+export interface PendingApproval {
+  projectName?: string;
+  repository?: string;
+  pullRequest?: number;
+  title?: string;
+  author?: string;
+  sha?: string;
+  since?: number;
+  command?: string;
+  approverRoles?: string[];
+}
+
 export interface PollOAuthInput {
   flowId: string;
 }
@@ -1928,6 +2030,14 @@ export interface PutAccessKeyPolicyInput {
 
 export interface PutAccessKeyPolicyOutput {
   accessKey?: AccessKey;
+}
+
+export interface RedeliverWebhookInput {
+  deliveryId: string;
+}
+
+export interface RedeliverWebhookOutput {
+  delivery?: WebhookDelivery;
 }
 
 export interface RepositoryAbilities {
@@ -2011,9 +2121,61 @@ export interface StartOAuthOutput {
   expires?: number;
 }
 
+export interface TestWebhookInput {
+  projectName: string;
+  headers?: WebhookHeader[];
+  payload: string;
+  filterGroups?: Filter[][];
+  start?: boolean;
+}
+
+export interface TestWebhookOutput {
+  results?: DeliveryResult[];
+  delivery?: WebhookDelivery;
+}
+
 export interface TokenUrl {
   host?: string;
   url?: string;
+}
+
+export interface UpdateWebhookPollingInput {
+  projectName: string;
+  seconds: number;
+}
+
+export interface UpdateWebhookPollingOutput {
+  projectName?: string;
+  seconds?: number;
+  nextPoll?: number;
+}
+
+export const WayStrengthValues = ["ANYBODY", "ANYBODY_AFTER_APPROVAL", "WRITERS", "NAMED_ACCOUNTS"] as const;
+export type WayStrength = (typeof WayStrengthValues)[number];
+
+export interface WebhookDelivery {
+  id?: string;
+  projectName?: string;
+  received?: number;
+  origin?: DeliveryOrigin;
+  event?: string;
+  providerId?: string;
+  state?: DeliveryState;
+  attempts?: number;
+  nextAttempt?: number;
+  problem?: string;
+  results?: DeliveryResult[];
+}
+
+export interface WebhookHeader {
+  name: string;
+  value: string;
+}
+
+export interface WebhookWay {
+  group?: number;
+  strength?: WayStrength;
+  text?: string;
 }
 
 /** The exceptions that operations declare. Any answer can be another one. */
@@ -2098,6 +2260,7 @@ export interface Operations {
   FilterLogEvents: { input: FilterLogEventsRequest; output: FilterLogEventsResponse };
   GetLogEvents: { input: GetLogEventsRequest; output: GetLogEventsResponse };
   StartLiveTail: { input: StartLiveTailRequest; output: StartLiveTailResponse };
+  ApprovePullRequest: { input: ApprovePullRequestInput; output: ApprovePullRequestOutput };
   CheckBuildspec: { input: CheckBuildspecInput; output: CheckBuildspecOutput };
   CheckSourceCredentials: { input: CheckSourceCredentialsInput; output: CheckSourceCredentialsOutput };
   CreateAccessKey: { input: CreateAccessKeyInput; output: CreateAccessKeyOutput };
@@ -2106,14 +2269,20 @@ export interface Operations {
   DescribeServer: { input: DescribeServerInput; output: DescribeServerOutput };
   DescribeSession: { input: DescribeSessionInput; output: DescribeSessionOutput };
   DescribeSourceCredentials: { input: DescribeSourceCredentialsInput; output: DescribeSourceCredentialsOutput };
+  DescribeWebhook: { input: DescribeWebhookInput; output: DescribeWebhookOutput };
   ListAccessKeys: { input: ListAccessKeysInput; output: ListAccessKeysOutput };
   ListAuditRecords: { input: ListAuditRecordsInput; output: ListAuditRecordsOutput };
   ListBuildSummaries: { input: ListBuildSummariesInput; output: ListBuildSummariesOutput };
+  ListPendingApprovals: { input: ListPendingApprovalsInput; output: ListPendingApprovalsOutput };
   ListRepositories: { input: ListRepositoriesInput; output: ListRepositoriesOutput };
+  ListWebhookDeliveries: { input: ListWebhookDeliveriesInput; output: ListWebhookDeliveriesOutput };
   PollOAuth: { input: PollOAuthInput; output: PollOAuthOutput };
   PutAccessKeyPolicy: { input: PutAccessKeyPolicyInput; output: PutAccessKeyPolicyOutput };
+  RedeliverWebhook: { input: RedeliverWebhookInput; output: RedeliverWebhookOutput };
   ResolveSourceCredentials: { input: ResolveSourceCredentialsInput; output: ResolveSourceCredentialsOutput };
   StartOAuth: { input: StartOAuthInput; output: StartOAuthOutput };
+  TestWebhook: { input: TestWebhookInput; output: TestWebhookOutput };
+  UpdateWebhookPolling: { input: UpdateWebhookPollingInput; output: UpdateWebhookPollingOutput };
 }
 
 /** What X-Amz-Target holds for an operation. */
@@ -2182,6 +2351,7 @@ export const targets = {
   FilterLogEvents: "Logs_20140328.FilterLogEvents",
   GetLogEvents: "Logs_20140328.GetLogEvents",
   StartLiveTail: "Logs_20140328.StartLiveTail",
+  ApprovePullRequest: "Corbel_20261101.ApprovePullRequest",
   CheckBuildspec: "Corbel_20261101.CheckBuildspec",
   CheckSourceCredentials: "Corbel_20261101.CheckSourceCredentials",
   CreateAccessKey: "Corbel_20261101.CreateAccessKey",
@@ -2190,12 +2360,18 @@ export const targets = {
   DescribeServer: "Corbel_20261101.DescribeServer",
   DescribeSession: "Corbel_20261101.DescribeSession",
   DescribeSourceCredentials: "Corbel_20261101.DescribeSourceCredentials",
+  DescribeWebhook: "Corbel_20261101.DescribeWebhook",
   ListAccessKeys: "Corbel_20261101.ListAccessKeys",
   ListAuditRecords: "Corbel_20261101.ListAuditRecords",
   ListBuildSummaries: "Corbel_20261101.ListBuildSummaries",
+  ListPendingApprovals: "Corbel_20261101.ListPendingApprovals",
   ListRepositories: "Corbel_20261101.ListRepositories",
+  ListWebhookDeliveries: "Corbel_20261101.ListWebhookDeliveries",
   PollOAuth: "Corbel_20261101.PollOAuth",
   PutAccessKeyPolicy: "Corbel_20261101.PutAccessKeyPolicy",
+  RedeliverWebhook: "Corbel_20261101.RedeliverWebhook",
   ResolveSourceCredentials: "Corbel_20261101.ResolveSourceCredentials",
   StartOAuth: "Corbel_20261101.StartOAuth",
+  TestWebhook: "Corbel_20261101.TestWebhook",
+  UpdateWebhookPolling: "Corbel_20261101.UpdateWebhookPolling",
 } as const satisfies Record<keyof Operations, string>;

@@ -1,0 +1,397 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/corbel-build/corbel/api"
+	"github.com/corbel-build/corbel/api/corbel"
+	"github.com/corbel-build/corbel/internal/access"
+	"github.com/corbel-build/corbel/internal/credential"
+	"github.com/corbel-build/corbel/internal/delivery"
+	"github.com/corbel-build/corbel/internal/filtergroup"
+	"github.com/corbel-build/corbel/internal/forge"
+	"github.com/corbel-build/corbel/internal/store"
+)
+
+// shortestPoll is the shortest time between two polls of a repository.
+const shortestPoll = 15 * time.Second
+
+// ListWebhookDeliveries lists what came for the webhook of a project, the
+// newest first, with what each event matched and what it started.
+func (s CredentialService) ListWebhookDeliveries(ctx context.Context, in *corbel.ListWebhookDeliveriesInput) (*corbel.ListWebhookDeliveriesOutput, error) {
+	p := access.From(ctx)
+	project, w, err := s.webhook(ctx, p.Scope, *in.ProjectName)
+	if err != nil {
+		return nil, err
+	}
+	limit := 20
+	if in.MaxResults != nil {
+		limit = *in.MaxResults
+	}
+	query := "deliveries " + w.Address
+	from, err := after[int64](p.Scope, query, in.NextToken)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.Store.Deliveries(ctx, w.Address, value(from), limit+1)
+	if err != nil {
+		return nil, fmt.Errorf("list deliveries of %s: %w", *project.Name, err)
+	}
+	out := &corbel.ListWebhookDeliveriesOutput{Deliveries: []corbel.WebhookDelivery{}}
+	if len(list) > limit {
+		list = list[:limit]
+		out.NextToken = nextToken(p.Scope, query, list[limit-1].ID)
+	}
+	for _, d := range list {
+		out.Deliveries = append(out.Deliveries, describeDelivery(d))
+	}
+	return out, nil
+}
+
+func describeDelivery(d store.Delivery) corbel.WebhookDelivery {
+	out := corbel.WebhookDelivery{
+		Id: new(strconv.FormatInt(d.ID, 10)), ProjectName: &d.Project, Received: api.At(d.Received), Origin: corbel.DeliveryOrigin(d.Origin),
+		Event: some(d.Event), ProviderId: some(d.Provider), Attempts: new(d.Attempts), Problem: some(d.Problem), Results: []corbel.DeliveryResult{},
+		State: map[store.DeliveryState]corbel.DeliveryState{
+			store.Waiting: corbel.DeliveryStateWAITING, store.Done: corbel.DeliveryStateDONE, store.Failed: corbel.DeliveryStateFAILED,
+		}[d.State],
+	}
+	if d.State == store.Waiting {
+		out.NextAttempt = api.At(d.Next)
+	}
+	for _, r := range d.Results {
+		out.Results = append(out.Results, describeResult(r))
+	}
+	return out
+}
+
+func describeResult(r store.Result) corbel.DeliveryResult {
+	out := corbel.DeliveryResult{
+		Event: some(r.Event), Note: some(r.Note), Repository: some(r.Repository), HeadRef: some(r.HeadRef), BaseRef: some(r.BaseRef), Sha: some(r.SHA),
+		Actor: some(r.Actor), Login: some(r.Login), Outcome: corbel.DeliveryOutcome(r.Outcome), Reason: some(r.Reason), BuildId: some(r.Build),
+	}
+	if r.Pull > 0 {
+		out.PullRequest = new(r.Pull)
+	}
+	for i, why := range r.Groups {
+		out.Groups = append(out.Groups, corbel.FilterGroupVerdict{Group: new(i + 1), Matched: new(why == ""), Reason: some(why)})
+	}
+	return out
+}
+
+// RedeliverWebhook puts a delivery into the inbox again, whatever came of it
+// before: what it matches now starts another build.
+func (s CredentialService) RedeliverWebhook(ctx context.Context, in *corbel.RedeliverWebhookInput) (*corbel.RedeliverWebhookOutput, error) {
+	p := access.From(ctx)
+	id, err := strconv.ParseInt(*in.DeliveryId, 10, 64)
+	if err != nil {
+		return nil, api.InvalidInputException("Invalid deliveryId: it is a number, as list-webhook-deliveries tells it")
+	}
+	d, err := s.Store.Delivery(ctx, id)
+	if absent(err) || err == nil && d.Scope != p.Scope {
+		return nil, api.ResourceNotFoundException("There is no delivery %d in this account and region", id)
+	} else if err != nil {
+		return nil, fmt.Errorf("read delivery %d: %w", id, err)
+	}
+	if err := s.allowed(ctx, "RedeliverWebhook", d.Project); err != nil {
+		return nil, err
+	}
+	d.Origin = store.Redelivered
+	out, err := s.deliver(ctx, "RedeliverWebhook", d, fmt.Sprintf("delivery %d again", id))
+	return &corbel.RedeliverWebhookOutput{Delivery: out}, err
+}
+
+// allowed asks the caller's policy about a project that only the store could
+// name.
+func (s *Service) allowed(ctx context.Context, operation, project string) error {
+	return s.Authorize(ctx, "corbel", operation, []byte(`{"projectName":"`+project+`"}`)) // names of projects need no escapes
+}
+
+// deliver puts a delivery that a user gave into the inbox.
+func (s *Service) deliver(ctx context.Context, operation string, d store.Delivery, detail string) (*corbel.WebhookDelivery, error) {
+	d.Received, d.Next, d.Digest = s.Now(), s.Now(), nil
+	d.State, d.Attempts, d.Problem, d.Results = store.Waiting, 0, "", nil
+	err := s.Store.Update(ctx, func(tx store.Tx) (err error) {
+		if d.ID, err = tx.PutDelivery(ctx, d); absent(err) {
+			return api.ResourceNotFoundException("The webhook of project %s that it came for was deleted", d.Project)
+		} else if err != nil {
+			return err
+		}
+		return s.audit(ctx, tx, operation, resource(d.Scope, "project", d.Project), detail)
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := describeDelivery(d)
+	return &out, nil
+}
+
+// TestWebhook says what would come of a payload, with the project's filter
+// groups or those that are given. It needs no signature, and with start puts
+// the payload into the inbox like a delivery.
+func (s CredentialService) TestWebhook(ctx context.Context, in *corbel.TestWebhookInput) (*corbel.TestWebhookOutput, error) {
+	p := access.From(ctx)
+	project, w, err := s.webhook(ctx, p.Scope, *in.ProjectName)
+	if err != nil {
+		return nil, err
+	}
+	provider, ok := s.Hosts.Provider(api.ServerType(w.Source))
+	if !ok || provider.Deliveries.Parse == nil {
+		return nil, api.InvalidInputException("Webhooks of %s are not supported", w.Source)
+	}
+	hook := project.Webhook
+	if in.FilterGroups != nil {
+		if value(in.Start) {
+			return nil, api.InvalidInputException("Invalid filterGroups: a payload that may start a build is looked at with the project's own")
+		}
+		groups := make([][]api.WebhookFilter, len(in.FilterGroups))
+		for i, g := range in.FilterGroups {
+			for _, f := range g {
+				groups[i] = append(groups[i], api.WebhookFilter{Type: api.WebhookFilterType(f.Type), Pattern: f.Pattern, ExcludeMatchedPattern: f.ExcludeMatchedPattern})
+			}
+		}
+		if err := filtergroup.Check(groups, provider.Deliveries.Events, forge.OwnerKind(w.Kind)); err != nil {
+			return nil, api.InvalidInputException("Invalid filterGroups: %v", err)
+		}
+		hook = &api.Webhook{FilterGroups: groups, PullRequestBuildPolicy: hook.PullRequestBuildPolicy}
+	}
+	h := http.Header{}
+	for _, one := range in.Headers {
+		h.Set(*one.Name, *one.Value)
+	}
+	d := store.Delivery{Scope: w.Scope, Project: w.Project, Hook: w.Address, Origin: store.Replayed, Headers: delivery.Headers(h)}
+	d.Event, d.Provider = provider.Deliveries.Describe(h)
+	if d.Body, err = delivery.Pack([]byte(*in.Payload)); err != nil {
+		return nil, err
+	}
+	events, err := delivery.Events(s.Hosts, w, d)
+	if err != nil {
+		return nil, api.InvalidInputException("Invalid payload: %v", err)
+	}
+	out := &corbel.TestWebhookOutput{Results: []corbel.DeliveryResult{}}
+	for _, e := range events {
+		r := delivery.Describe(e)
+		switch {
+		case e.Type == forge.NotOfInterest:
+			r.Outcome, r.Reason = "IGNORED", e.Note
+		case e.Type == forge.Comment:
+			r.Outcome, r.Reason = "IGNORED", "a comment can approve a build and matches no filter"
+		default:
+			v, err := filtergroup.Match(ctx, hook.FilterGroups, value(hook.BranchFilter), e, s.changed(ctx, project, e))
+			if err != nil {
+				r.Outcome, r.Reason = "FAILED", err.Error()
+				break
+			}
+			r.Groups, r.Reason, r.Outcome = v.Groups, v.Reason, "NO_MATCH"
+			if v.Matched {
+				r.Outcome = "WOULD_START"
+				if pol := hook.PullRequestBuildPolicy; e.Pull != nil && pol != nil && pol.RequiresCommentApproval != api.PullRequestBuildCommentApprovalDISABLED {
+					r.Reason += "; the policy " + string(pol.RequiresCommentApproval) + " may ask for an approval first"
+				}
+			}
+		}
+		out.Results = append(out.Results, describeResult(r))
+	}
+	if value(in.Start) {
+		if out.Delivery, err = s.deliver(ctx, "TestWebhook", d, "a payload"); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// changed lists the files that an event changed, for trying filters.
+func (s *Service) changed(ctx context.Context, project *api.Project, e forge.Event) filtergroup.Files {
+	return func(ctx context.Context) ([]string, bool, error) {
+		if e.FilesKnown {
+			return e.Files, true, nil
+		}
+		a, err := s.Checker.Resolve(ctx, access.From(ctx).Scope, project.Source, project.Source)
+		if err != nil {
+			return nil, false, err
+		}
+		token, err := a.Token(ctx, credential.ForWebhook)
+		if errors.Is(err, credential.ErrNoCredential) {
+			return e.Files, false, nil
+		} else if err != nil {
+			return nil, false, err
+		}
+		ctx, cancel := context.WithTimeout(ctx, hookTime)
+		defer cancel()
+		number := 0
+		if e.Pull != nil {
+			number = e.Pull.Number
+		}
+		return s.Checker.Forges[a.ServerType].ChangedFiles(ctx, a.Repository.Host, token, a.Repository.Name, number, e.Before, e.SHA)
+	}
+}
+
+// DescribeWebhook tells what CodeBuild's API does not of a webhook: where it
+// is, when it last heard something, what was refused, and in which ways
+// somebody could start a build, the weakest first.
+func (s CredentialService) DescribeWebhook(ctx context.Context, in *corbel.DescribeWebhookInput) (*corbel.DescribeWebhookOutput, error) {
+	p := access.From(ctx)
+	project, w, err := s.webhook(ctx, p.Scope, *in.ProjectName)
+	if err != nil {
+		return nil, err
+	}
+	hook := project.Webhook
+	out := &corbel.DescribeWebhookOutput{
+		ProjectName: project.Name, Host: &w.Host, Owner: &w.Owner, HookId: some(w.HookID), PayloadUrl: hook.PayloadUrl, ManualCreation: hook.ManualCreation,
+		PollSeconds: new(int(w.PollEvery / time.Second)), Refused: new(w.Refused), RefusedReason: some(w.RefusedReason), LastRefused: stamp(w.RefusedAt), Ways: []corbel.WebhookWay{},
+	}
+	if w.PollEvery > 0 {
+		out.NextPoll = stamp(w.PollNext)
+	}
+	last, err := s.Store.Deliveries(ctx, w.Address, 0, 1)
+	if err != nil {
+		return nil, fmt.Errorf("read the last delivery of %s: %w", w.Project, err)
+	}
+	for _, d := range last {
+		out.LastDelivery = new(describeDelivery(d))
+	}
+	names := map[filtergroup.Strength]corbel.WayStrength{
+		filtergroup.Anybody: corbel.WayStrengthANYBODY, filtergroup.Approved: corbel.WayStrengthANYBODY_AFTER_APPROVAL,
+		filtergroup.Writer: corbel.WayStrengthWRITERS, filtergroup.Named: corbel.WayStrengthNAMED_ACCOUNTS,
+	}
+	for _, way := range filtergroup.Who(hook.FilterGroups, value(hook.BranchFilter), hook.PullRequestBuildPolicy) {
+		one := corbel.WebhookWay{Strength: names[way.Strength], Text: new(way.Text)}
+		if way.Group > 0 {
+			one.Group = new(way.Group)
+		}
+		out.Ways = append(out.Ways, one)
+	}
+	return out, nil
+}
+
+// UpdateWebhookPolling sets how often the repository is asked for what changed,
+// for a server that its provider cannot reach; 0 is never. It is for webhooks
+// with manualCreation, since one hears of everything twice otherwise.
+func (s CredentialService) UpdateWebhookPolling(ctx context.Context, in *corbel.UpdateWebhookPollingInput) (*corbel.UpdateWebhookPollingOutput, error) {
+	p := access.From(ctx)
+	project, w, err := s.webhook(ctx, p.Scope, *in.ProjectName)
+	if err != nil {
+		return nil, err
+	}
+	every := time.Duration(*in.Seconds) * time.Second
+	switch {
+	case every != 0 && every < shortestPoll:
+		return nil, api.InvalidInputException("Invalid seconds: %d is less than %d; 0 ends polling", *in.Seconds, int(shortestPoll/time.Second))
+	case every != 0 && w.Kind != string(forge.OfRepository):
+		return nil, api.InvalidInputException("The webhook watches more than one repository, which cannot be polled")
+	case every != 0 && !value(project.Webhook.ManualCreation):
+		return nil, api.InvalidInputException("The provider tells this webhook what happens. To poll in its place, delete the webhook and create it with manualCreation")
+	}
+	err = s.Store.Update(ctx, func(tx store.Tx) error {
+		now, err := tx.Webhook(ctx, w.Scope, w.Project)
+		if err != nil {
+			return err
+		}
+		now.PollEvery, now.PollNext = every, s.Now()
+		if w = now; every == 0 {
+			w.Marks = nil // what happens until it begins again is not told of
+		}
+		if err := tx.SetPoll(ctx, w); err != nil {
+			return err
+		}
+		return s.audit(ctx, tx, "UpdateWebhookPolling", *project.Arn, every.String())
+	})
+	if absent(err) {
+		return nil, noWebhook(project)
+	} else if err != nil {
+		return nil, err
+	}
+	return &corbel.UpdateWebhookPollingOutput{ProjectName: project.Name, Seconds: in.Seconds, NextPoll: stamp(w.PollNext)}, nil
+}
+
+// ListPendingApprovals lists the pull requests whose builds wait for somebody to
+// approve them, the oldest first, 1,000 at most.
+func (s CredentialService) ListPendingApprovals(ctx context.Context, in *corbel.ListPendingApprovalsInput) (*corbel.ListPendingApprovalsOutput, error) {
+	p := access.From(ctx)
+	only := ""
+	if in.ProjectName != nil {
+		project, err := s.project(ctx, s.Store, p.Scope, *in.ProjectName)
+		if err != nil {
+			return nil, err
+		}
+		only = *project.Name
+	}
+	list, err := s.Store.Approvals(ctx, p.Scope, only)
+	if err != nil {
+		return nil, fmt.Errorf("list pull requests that wait for approval: %w", err)
+	}
+	out := &corbel.ListPendingApprovalsOutput{Approvals: []corbel.PendingApproval{}}
+	roles := map[string][]string{}
+	for _, a := range list {
+		if _, known := roles[a.Project]; !known {
+			project, err := s.Store.Project(ctx, p.Scope, a.Project)
+			if err != nil && !absent(err) {
+				return nil, fmt.Errorf("read project %s: %w", a.Project, err)
+			}
+			roles[a.Project] = []string{}
+			if err == nil && project.Webhook != nil && project.Webhook.PullRequestBuildPolicy != nil {
+				for _, r := range project.Webhook.PullRequestBuildPolicy.ApproverRoles {
+					roles[a.Project] = append(roles[a.Project], string(r))
+				}
+			}
+		}
+		out.Approvals = append(out.Approvals, corbel.PendingApproval{
+			ProjectName: &a.Project, Repository: &a.Repository, PullRequest: &a.Number, Title: some(a.Title), Author: some(a.Author), Sha: &a.SHA,
+			Since: api.At(a.Since), Command: new("/codebuild_run(" + a.SHA + ")"), ApproverRoles: roles[a.Project],
+		})
+	}
+	return out, nil
+}
+
+// commitPattern is a whole commit id.
+var commitPattern = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+
+// ApprovePullRequest approves the build of a commit of a pull request, as the
+// comment at the provider does, for whoever the policy of the access key lets.
+// It must still be the pull request's newest commit.
+func (s CredentialService) ApprovePullRequest(ctx context.Context, in *corbel.ApprovePullRequestInput) (*corbel.ApprovePullRequestOutput, error) {
+	p := access.From(ctx)
+	project, w, err := s.webhook(ctx, p.Scope, *in.ProjectName)
+	if err != nil {
+		return nil, err
+	}
+	sha := strings.ToLower(*in.Sha)
+	if !commitPattern.MatchString(sha) {
+		return nil, api.InvalidInputException("Invalid sha: give the whole id of the commit that you have looked at")
+	}
+	repository := w.Owner
+	if w.Kind != string(forge.OfRepository) {
+		if repository = value(in.Repository); repository == "" {
+			return nil, api.InvalidInputException("Invalid repository: the webhook watches more than one, so say which")
+		}
+	} else if in.Repository != nil && !strings.EqualFold(*in.Repository, w.Owner) {
+		return nil, api.InvalidInputException("Invalid repository: the webhook watches %s", w.Owner)
+	}
+	waiting, err := s.Store.Approvals(ctx, p.Scope, *project.Name)
+	if err != nil {
+		return nil, fmt.Errorf("list pull requests that wait for approval: %w", err)
+	}
+	i := slices.IndexFunc(waiting, func(a store.Approval) bool {
+		return a.Number == *in.PullRequest && strings.EqualFold(a.Repository, repository)
+	})
+	if i < 0 {
+		return nil, api.ResourceNotFoundException("No build of pull request %d of %s waits for approval in project %s", *in.PullRequest, repository, *project.Name)
+	}
+	if waiting[i].SHA != sha {
+		return nil, api.InvalidInputException("Invalid sha: what waits is commit %s; look at it and approve that one", waiting[i].SHA)
+	}
+	d, err := delivery.Permitted(store.Delivery{Scope: w.Scope, Project: w.Project, Hook: w.Address}, waiting[i].Repository, *in.PullRequest, sha, p.User)
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.deliver(ctx, "ApprovePullRequest", d, fmt.Sprintf("pull request %d of %s at %s", *in.PullRequest, repository, sha))
+	return &corbel.ApprovePullRequestOutput{Delivery: out}, err
+}

@@ -1,0 +1,254 @@
+// Package webhook takes what source providers tell and starts builds from it.
+//
+// An Inbox is the whole of it. Its handler answers deliveries: it finds the
+// webhook by the unguessable part of the address, checks the provider's
+// signature over the body, and stores the delivery before it says yes; it asks
+// nobody else, so an answer takes as long as a commit of the store. Run looks
+// at what is stored: it reads the events in a delivery, applies the project's
+// filter groups and its policy for pull requests, and queues builds. The build
+// and what came of the event commit together, so a crash at any moment neither
+// loses a delivery nor starts a build twice. What cannot be decided yet, since
+// a provider does not answer, is tried again for hours.
+//
+// A signed body is good once for its webhook: delivery ids are not signed, so
+// the digest of the body is what is remembered.
+//
+// Poll asks providers that cannot reach the server, and puts what it finds into
+// the same inbox. Remove takes hooks away that must not be there any more.
+package webhook
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/corbel-build/corbel/api"
+	"github.com/corbel-build/corbel/internal/credential"
+	"github.com/corbel-build/corbel/internal/delivery"
+	"github.com/corbel-build/corbel/internal/forge"
+	"github.com/corbel-build/corbel/internal/store"
+	"github.com/corbel-build/corbel/internal/vault"
+)
+
+// The limits of a delivery.
+const (
+	// maxBody is in bytes. Source: GitHub, "Webhook events and payloads":
+	// payloads are capped at 25 MB.
+	maxBody = 25 << 20
+	// maxReading is how many bodies are read at a time; others wait.
+	maxReading = 32
+	// noteEvery bounds how often the store is told of refused deliveries.
+	noteEvery = 5 * time.Second
+)
+
+// A Config is what an Inbox works with.
+type Config struct {
+	Store       store.Store
+	Vault       *vault.Vault
+	Credentials *credential.Resolver
+	Forges      map[api.ServerType]forge.Forge
+	Log         *slog.Logger
+	Now         func() time.Time
+	URL         string // where people reach this server, without a slash at the end
+	// Keep is for how long a delivery is kept once it was looked at. 0 is 30
+	// days.
+	Keep time.Duration
+
+	// Start queues a build within tx.
+	Start func(ctx context.Context, tx store.Tx, s store.Scope, in *api.StartBuildInput, initiator string, t store.Trigger) (*api.Build, error)
+}
+
+// An Inbox takes deliveries. One runs for each store.
+type Inbox struct {
+	Config
+	reading chan struct{} // holds one for each body that is read
+	mu      sync.Mutex
+	refused map[string]refusal // by address; what the store was not told yet
+}
+
+type refusal struct {
+	count  int
+	reason string
+	told   time.Time
+}
+
+// New returns an inbox.
+func New(c Config) *Inbox {
+	if c.Keep == 0 {
+		c.Keep = 30 * 24 * time.Hour
+	}
+	return &Inbox{Config: c, reading: make(chan struct{}, maxReading), refused: map[string]refusal{}}
+}
+
+// ServeHTTP answers a delivery: 200 once it is stored, or was before; 404 for
+// an address that no webhook has, 401 for a signature that is not right, 413
+// for a body above 25 MiB, 415 for one that is a form. An answer is a JSON
+// object with a message.
+func (in *Inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	answer := func(status int, format string, args ...any) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(map[string]string{"message": fmt.Sprintf(format, args...)}) // the provider went away
+	}
+	hook, err := in.Store.WebhookAt(ctx, r.URL.Query().Get("t"))
+	if errors.Is(err, store.ErrNotFound) {
+		answer(http.StatusNotFound, "No webhook has this address")
+		return
+	}
+	if err != nil {
+		in.Log.ErrorContext(ctx, "read a webhook", "error", err)
+		answer(http.StatusServiceUnavailable, "The server cannot read its database; deliver again later")
+		return
+	}
+	refuse := func(status int, reason string) {
+		in.refuse(ctx, hook, reason)
+		answer(status, "%s", reason)
+	}
+	provider, ok := in.Credentials.Hosts.Provider(api.ServerType(hook.Source))
+	if !ok || provider.Deliveries.Verify == nil {
+		refuse(http.StatusNotImplemented, "Webhooks of "+string(hook.Source)+" are not supported")
+		return
+	}
+	if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media == "application/x-www-form-urlencoded" {
+		refuse(http.StatusUnsupportedMediaType, "The body is a form: set the content type of the hook to application/json")
+		return
+	}
+	select {
+	case in.reading <- struct{}{}:
+		defer func() { <-in.reading }()
+	case <-ctx.Done():
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		refuse(http.StatusRequestEntityTooLarge, "The body is larger than 25 MiB")
+		return
+	} else if err != nil {
+		refuse(http.StatusBadRequest, "The body could not be read to its end")
+		return
+	}
+	if err := in.verify(hook, provider, r.Header, body); err != nil {
+		if _, unsigned := errors.AsType[*unsigned](err); !unsigned {
+			in.Log.ErrorContext(ctx, "open the secret of a webhook", "project", hook.Project, "error", err)
+			answer(http.StatusServiceUnavailable, "The server cannot check the signature now; deliver again later")
+			return
+		}
+		refuse(http.StatusUnauthorized, err.Error())
+		return
+	}
+	id, err := in.put(ctx, hook, provider, r.Header, body)
+	switch {
+	case errors.Is(err, store.ErrExists):
+		answer(http.StatusOK, "Webhook received before; nothing is done again")
+	case errors.Is(err, store.ErrNotFound):
+		answer(http.StatusNotFound, "No webhook has this address")
+	case err != nil:
+		in.Log.ErrorContext(ctx, "store a delivery", "project", hook.Project, "error", err)
+		answer(http.StatusServiceUnavailable, "The delivery could not be stored; deliver again later")
+	default:
+		answer(http.StatusOK, "Webhook received as delivery %d", id)
+	}
+}
+
+// An unsigned delivery is one that whoever knows the secret did not send.
+type unsigned struct{ error }
+
+func (u *unsigned) Unwrap() error { return u.error }
+
+// verify checks the signature with each secret that is good now.
+func (in *Inbox) verify(hook store.Webhook, provider forge.Provider, h http.Header, body []byte) error {
+	now := in.Now()
+	secrets, err := credential.OpenHook(in.Vault, hook, now)
+	if err != nil {
+		return err
+	}
+	err = errors.New("the webhook has no secret")
+	for _, s := range secrets {
+		if err = provider.Deliveries.Verify(h, body, s.Value, now); err == nil {
+			return nil
+		}
+	}
+	return &unsigned{err}
+}
+
+// put stores a delivery.
+func (in *Inbox) put(ctx context.Context, hook store.Webhook, provider forge.Provider, h http.Header, body []byte) (id int64, err error) {
+	packed, err := delivery.Pack(body)
+	if err != nil {
+		return 0, err
+	}
+	d := store.Delivery{
+		Scope: hook.Scope, Project: hook.Project, Hook: hook.Address, Origin: store.Delivered, Received: in.Now(), Next: in.Now(),
+		Headers: delivery.Headers(h), Body: packed, Digest: digest(body),
+	}
+	d.Event, d.Provider = provider.Deliveries.Describe(h)
+	d.Event, d.Provider = forge.Cut(d.Event, 100), forge.Cut(d.Provider, 200)
+	err = in.Store.Update(ctx, func(tx store.Tx) (err error) {
+		id, err = tx.PutDelivery(ctx, d)
+		return err
+	})
+	return id, err
+}
+
+func digest(body []byte) []byte {
+	sum := sha256.Sum256(body)
+	return sum[:]
+}
+
+// refuse counts a refused delivery. Anybody can send some, so the store and the
+// log hear of them once in a while.
+func (in *Inbox) refuse(ctx context.Context, hook store.Webhook, reason string) {
+	in.mu.Lock()
+	r := in.refused[hook.Address]
+	r.count, r.reason = r.count+1, reason
+	tell := in.Now().Sub(r.told) >= noteEvery
+	count := r.count
+	if tell {
+		r.count, r.told = 0, in.Now()
+	}
+	in.refused[hook.Address] = r
+	in.mu.Unlock()
+	if !tell {
+		return
+	}
+	in.Log.WarnContext(ctx, "delivery refused", "project", hook.Project, "reason", reason, "times", count)
+	ctx = context.WithoutCancel(ctx)
+	if err := in.Store.Update(ctx, func(tx store.Tx) error { return tx.NoteRefused(ctx, hook.Address, count, reason, in.Now()) }); err != nil {
+		in.Log.ErrorContext(ctx, "note a refused delivery", "error", err)
+	}
+}
+
+// initiator is what a build says started it: the delivery's user agent.
+// Source: recorded answers of the service, such as GitHub-Hookshot/1c6af21.
+func initiator(d store.Delivery) string {
+	if d.Event == "poll" && d.Headers["User-Agent"] == "" {
+		return "corbel-poll"
+	}
+	agent, _, _ := strings.Cut(d.Headers["User-Agent"], " ")
+	if agent == "" {
+		agent = "webhook"
+	}
+	return forge.Cut(strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, agent), 100)
+}
+
+// name says which delivery it is, for the log.
+func name(d store.Delivery) slog.Attr {
+	return slog.Group("delivery", "id", strconv.FormatInt(d.ID, 10), "project", d.Project, "event", d.Event)
+}

@@ -1,0 +1,324 @@
+package corbel_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/corbel-build/corbel/api"
+	"github.com/corbel-build/corbel/internal/forge/forgetest"
+)
+
+const told = `version: 0.2
+phases:
+  build:
+    commands:
+      - env | grep ^CODEBUILD_WEBHOOK_ | sort
+      - echo "version=$CODEBUILD_SOURCE_VERSION commit=$(git rev-parse HEAD) initiator=$CODEBUILD_INITIATOR"
+`
+
+// A hooked is a server with a project app whose repository octo/app is at a
+// provider that tells it what happens.
+type hooked struct {
+	*server
+	host *forgetest.Server
+	sha  string // of main
+	aws  string
+	seen map[string]bool // builds that were waited for
+}
+
+func newHooked(t *testing.T, files map[string]string, args ...string) *hooked {
+	t.Helper()
+	needs(t, "git")
+	aws := needs(t, "aws")
+	host, sha := newHost(t, files)
+	host.AddPerson(forgetest.Person{Login: "mallory"})
+	if err := host.SetRole("octo/app", "octocat", "admin"); err != nil {
+		t.Fatal(err)
+	}
+	h := &hooked{server: serve(t, append([]string{"-host", "github.com=" + host.URL}, args...)...), host: host, sha: sha, aws: aws, seen: map[string]bool{}}
+	h.load(planted)
+	h.projectOf("app", &api.ProjectSource{Type: api.SourceTypeGITHUB, Location: new("https://github.com/octo/app.git")})
+	return h
+}
+
+// codebuild runs an operation with the AWS CLI.
+func (h *hooked) codebuild(out any, args ...string) {
+	h.t.Helper()
+	text := h.must(h.aws, append([]string{"codebuild"}, args...)...)
+	if out == nil {
+		return
+	}
+	if err := json.Unmarshal([]byte(text), out); err != nil {
+		h.t.Fatalf("%v: %v\n%s", args, err, text)
+	}
+}
+
+// next waits for a build that was not seen before, to its end.
+func (h *hooked) next() *api.Build {
+	h.t.Helper()
+	var id string
+	h.until("another build is there", func() bool {
+		out, err := h.client().ListBuildsForProject(context.Background(), &api.ListBuildsForProjectInput{ProjectName: new("app")})
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		for _, one := range out.Ids {
+			if !h.seen[one] {
+				id = one
+			}
+		}
+		return id != ""
+	})
+	h.seen[id] = true
+	return h.await(id)
+}
+
+func (h *hooked) logOf(b *api.Build) string {
+	h.t.Helper()
+	return h.must(corbel(h.t), "logs", "app", "--build", *b.Id)
+}
+
+// outcome waits until what came of the newest delivery is decided.
+func (h *hooked) outcome() string {
+	h.t.Helper()
+	var text string
+	h.until("the newest delivery is decided", func() bool {
+		text = h.must(corbel(h.t), "webhook", "deliveries", "app", "--limit", "1")
+		return !strings.Contains(text, "  WAITING\n")
+	})
+	return text
+}
+
+// The whole way with the AWS CLI: a hook is made, pushes, tags and pull requests
+// start builds of what was pushed, and the commits hear of it.
+func TestWebhook(t *testing.T) {
+	t.Parallel()
+	h := newHooked(t, map[string]string{"buildspec.yml": told})
+	var made struct{ Webhook api.Webhook }
+	h.codebuild(&made, "create-webhook", "--project-name", "app", "--filter-groups", `[
+		[{"type":"EVENT","pattern":"PUSH"},{"type":"HEAD_REF","pattern":"^refs/heads/(main|release/.*)$"}],
+		[{"type":"EVENT","pattern":"PUSH"},{"type":"HEAD_REF","pattern":"^refs/tags/v"}],
+		[{"type":"EVENT","pattern":"PULL_REQUEST_CREATED, PULL_REQUEST_UPDATED, PULL_REQUEST_MERGED"},{"type":"BASE_REF","pattern":"main"},{"type":"FILE_PATH","pattern":"^docs/","excludeMatchedPattern":true}]]`)
+	w := made.Webhook
+	hooks := h.host.Hooks("octo/app")
+	if len(hooks) != 1 || !strings.HasPrefix(*w.Url, "https://github.com") && !strings.HasPrefix(*w.Url, h.host.URL) || hooks[0].URL != *w.PayloadUrl || hooks[0].Secret == "" {
+		t.Fatalf("the host has %+v for %+v", hooks, w)
+	}
+	if w.Secret != nil || *w.ManualCreation || w.Status != api.WebhookStatusACTIVE || len(w.FilterGroups) != 3 || *w.FilterGroups[2][2].ExcludeMatchedPattern != true ||
+		w.PullRequestBuildPolicy.RequiresCommentApproval != api.PullRequestBuildCommentApprovalALL_PULL_REQUESTS || len(w.PullRequestBuildPolicy.ApproverRoles) != 3 {
+		t.Errorf("the webhook is %+v", w)
+	}
+	if slices.Sort(hooks[0].Events); !slices.Equal(hooks[0].Events, []string{"issue_comment", "pull_request", "push"}) {
+		t.Errorf("the hook is for %v", hooks[0].Events)
+	}
+	var read struct{ Projects []api.Project }
+	h.codebuild(&read, "batch-get-projects", "--names", "app")
+	if got := read.Projects[0].Webhook; got == nil || *got.PayloadUrl != *w.PayloadUrl || got.Secret != nil {
+		t.Errorf("the project's webhook is %+v", got)
+	}
+	if out, err := h.run(h.aws, "codebuild", "create-webhook", "--project-name", "app"); err == nil || !strings.Contains(out, "ResourceAlreadyExistsException") {
+		t.Errorf("a second webhook: %v %s", err, out)
+	}
+
+	// A push.
+	ids, err := h.host.Push("octo/app", "octocat", forgetest.Commit{Message: "second", Files: map[string]string{"a": "1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := h.next()
+	log := h.logOf(b)
+	octocat := h.host.Person("octocat").ID
+	if b.BuildStatus != api.StatusTypeSUCCEEDED || *b.SourceVersion != ids[0] || *b.ResolvedSourceVersion != ids[0] || !strings.HasPrefix(*b.Initiator, "GitHub-Hookshot/") {
+		t.Errorf("the build is %s of %s, resolved %s, by %s\n%s", b.BuildStatus, *b.SourceVersion, *b.ResolvedSourceVersion, *b.Initiator, log)
+	}
+	for _, want := range []string{
+		"CODEBUILD_WEBHOOK_EVENT=PUSH", "CODEBUILD_WEBHOOK_TRIGGER=branch/main", "CODEBUILD_WEBHOOK_HEAD_REF=refs/heads/main", "CODEBUILD_WEBHOOK_PREV_COMMIT=" + h.sha,
+		fmt.Sprintf("CODEBUILD_WEBHOOK_ACTOR_ACCOUNT_ID=%v", octocat), "version=" + ids[0] + " commit=" + ids[0],
+	} {
+		if !strings.Contains(log, want+"\n") && !strings.Contains(log, want+" ") {
+			t.Errorf("the log lacks %q:\n%s", want, log)
+		}
+	}
+	// Reported although the project does not ask for it.
+	h.until("the commit has its status", func() bool {
+		list := h.host.Statuses("octo/app", ids[0])
+		return len(list) == 2 && list[0].State == "pending" && list[1].State == "success" && strings.Contains(list[1].TargetURL, "/console/builds/")
+	})
+
+	// What no filter lets pass.
+	if _, err := h.host.Push("octo/app", "octocat", forgetest.Commit{Branch: "topic", Message: "topic", Files: map[string]string{"b": "1"}}); err != nil {
+		t.Fatal(err)
+	}
+	if text := h.outcome(); !strings.Contains(text, "NO_MATCH") || !strings.Contains(text, `HEAD_REF does not match "refs/heads/topic"`) || !strings.Contains(text, "filter group 2") {
+		t.Errorf("a push to another branch:\n%s", text)
+	}
+
+	// A tag.
+	if err := h.host.Move("octo/app", "octocat", "refs/tags/v1", ids[0]); err != nil {
+		t.Fatal(err)
+	}
+	b = h.next()
+	if log := h.logOf(b); !strings.Contains(log, "CODEBUILD_WEBHOOK_TRIGGER=tag/v1\n") || *b.SourceVersion != ids[0] || b.BuildStatus != api.StatusTypeSUCCEEDED {
+		t.Errorf("the tag's build is %s of %s:\n%s", b.BuildStatus, *b.SourceVersion, log)
+	}
+
+	// A pull request of somebody who may write.
+	p, err := h.host.OpenPull("octo/app", forgetest.Pull{Head: "feature", Commits: []forgetest.Commit{{Message: "feature", Files: map[string]string{"c": "1"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b = h.next()
+	log = h.logOf(b)
+	if *b.SourceVersion != fmt.Sprintf("pr/%d", p.Number) || *b.ResolvedSourceVersion != p.SHA || b.BuildStatus != api.StatusTypeSUCCEEDED {
+		t.Errorf("the pull request's build is %s of %s, resolved %s:\n%s", b.BuildStatus, *b.SourceVersion, *b.ResolvedSourceVersion, log)
+	}
+	for _, want := range []string{"CODEBUILD_WEBHOOK_EVENT=PULL_REQUEST_CREATED\n", "CODEBUILD_WEBHOOK_BASE_REF=refs/heads/main\n", "CODEBUILD_WEBHOOK_HEAD_REF=refs/heads/feature\n", fmt.Sprintf("CODEBUILD_WEBHOOK_TRIGGER=pr/%d\n", p.Number)} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log lacks %q:\n%s", want, log)
+		}
+	}
+	// Its files come from the provider, since a pull request does not tell them.
+	if _, err := h.host.OpenPull("octo/app", forgetest.Pull{Head: "docs", Commits: []forgetest.Commit{{Message: "docs", Files: map[string]string{"docs/x": "1"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if text := h.outcome(); !strings.Contains(text, `FILE_PATH excludes "docs/x"`) {
+		t.Errorf("a pull request of docs:\n%s", text)
+	}
+
+	// The same delivery again, and one that is not signed.
+	for _, d := range h.host.Deliveries("octo/app") {
+		again, err := h.host.Redeliver(d.ID)
+		if err != nil || d.Status != 200 || again.Status != 200 || !strings.Contains(string(again.Answer), "before") {
+			t.Errorf("%s: %d %s, and for the second time: %v %d %s", d.Event, d.Status, d.Answer, err, again.Status, again.Answer)
+		}
+	}
+	h.host.Misdeliver(forgetest.Misdelivery{Forged: true})
+	if _, err := h.host.Push("octo/app", "octocat", forgetest.Commit{Message: "forged", Files: map[string]string{"d": "1"}}); err != nil {
+		t.Fatal(err)
+	}
+	h.host.Misdeliver(forgetest.Misdelivery{})
+	last := h.host.Deliveries("octo/app")
+	if d := last[len(last)-1]; d.Status != 401 {
+		t.Errorf("a forged delivery: %d %s", d.Status, d.Answer)
+	}
+	if who := h.must(corbel(t), "webhook", "who", "app"); !strings.Contains(who, "Refused: 1") || !strings.Contains(who, "ANYBODY_AFTER_APPROVAL") {
+		t.Errorf("who:\n%s", who)
+	}
+
+	// A user looks at one again: another build.
+	list := h.must(corbel(t), "webhook", "deliveries", "app", "--output", "json")
+	var listed struct {
+		Deliveries []struct {
+			ID, Event string
+			Results   []struct{ Outcome string }
+		}
+	}
+	if err := json.Unmarshal([]byte(list), &listed); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range listed.Deliveries {
+		if d.Event == "push" && len(d.Results) > 0 && d.Results[0].Outcome == "STARTED" {
+			h.must(corbel(t), "webhook", "redeliver", d.ID)
+			break
+		}
+	}
+	h.next()
+
+	// Gone at both ends.
+	h.codebuild(nil, "delete-webhook", "--project-name", "app")
+	if hooks := h.host.Hooks("octo/app"); len(hooks) != 0 {
+		t.Errorf("the host still has %+v", hooks)
+	}
+	if out, err := h.run(h.aws, "codebuild", "delete-webhook", "--project-name", "app"); err == nil || !strings.Contains(out, "ResourceNotFoundException") {
+		t.Errorf("deleted twice: %v %s", err, out)
+	}
+	findPlanted(t, h.data, needles())
+	findPlanted(t, h.data, [][]byte{[]byte(hooks[0].Secret)})
+}
+
+// A pull request from a fork waits until somebody with the role approves
+// exactly its newest commit, and gets no secrets where nobody has to.
+func TestWebhook_Fork(t *testing.T) {
+	t.Parallel()
+	h := newHooked(t, map[string]string{"buildspec.yml": told})
+	if _, err := h.host.AddRepository(forgetest.Repository{Name: "mallory/app", Fork: "octo/app"}); err != nil {
+		t.Fatal(err)
+	}
+	h.codebuild(nil, "create-webhook", "--project-name", "app", "--filter-groups", `[[{"type":"EVENT","pattern":"PULL_REQUEST_CREATED,PULL_REQUEST_UPDATED"}]]`)
+	p, err := h.host.OpenPull("octo/app", forgetest.Pull{Author: "mallory", Fork: "mallory/app", Head: "evil", Title: "An improvement", Commits: []forgetest.Commit{{Message: "improve", Files: map[string]string{"e": "1"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := h.outcome(); !strings.Contains(text, "AWAITING_APPROVAL") || !strings.Contains(text, "mallory") {
+		t.Errorf("a pull request from a fork:\n%s", text)
+	}
+	h.until("its commit says what is missing", func() bool {
+		list := h.host.Statuses("octo/app", p.SHA)
+		return len(list) == 1 && list[0].State == "failure" && list[0].Description == "Pull request approval required for starting a build"
+	})
+	if text := h.must(corbel(t), "webhook", "approvals"); !strings.Contains(text, "An improvement") || !strings.Contains(text, "/codebuild_run("+p.SHA+")") {
+		t.Errorf("approvals:\n%s", text)
+	}
+	command := func(login, sha string) string {
+		t.Helper()
+		if _, err := h.host.Comment("octo/app", p.Number, login, "Looks good\n/codebuild_run("+sha+")\n"); err != nil {
+			t.Fatal(err)
+		}
+		return h.outcome()
+	}
+	if text := command("mallory", p.SHA); !strings.Contains(text, "may not approve") {
+		t.Errorf("mallory approves:\n%s", text)
+	}
+	if text := command("octocat", p.SHA[:12]); !strings.Contains(text, "whole commit id") {
+		t.Errorf("a short id is approved:\n%s", text)
+	}
+	old := p.SHA
+	if p, err = h.host.UpdatePull("octo/app", p.Number, "mallory", forgetest.Commit{Message: "sneak in", Files: map[string]string{"f": "1"}}); err != nil {
+		t.Fatal(err)
+	}
+	h.outcome()
+	if text := command("octocat", old); !strings.Contains(text, "newest commit") {
+		t.Errorf("an old commit is approved:\n%s", text)
+	}
+	if text := command("octocat", p.SHA); !strings.Contains(text, "STARTED") || !strings.Contains(text, "approved by octocat") {
+		t.Errorf("approved:\n%s", text)
+	}
+	b := h.next()
+	if log := h.logOf(b); *b.ResolvedSourceVersion != p.SHA || b.BuildStatus != api.StatusTypeSUCCEEDED || !strings.Contains(log, fmt.Sprintf("CODEBUILD_WEBHOOK_TRIGGER=pr/%d\n", p.Number)) || strings.Contains(log, "gets no secrets") {
+		t.Errorf("the build is %s of %s:\n%s", b.BuildStatus, *b.ResolvedSourceVersion, log)
+	}
+	h.until("the commit is green", func() bool {
+		list := h.host.Statuses("octo/app", p.SHA)
+		return len(list) > 0 && list[len(list)-1].State == "success"
+	})
+	if text := h.must(corbel(t), "webhook", "approvals", "app"); text != "" {
+		t.Errorf("after the approval there waits\n%s", text)
+	}
+
+	// Without a policy it is built at once, and the secrets stay away.
+	h.must(h.aws, "secretsmanager", "create-secret", "--name", "npm", "--secret-string", "npm_PlantedSecretOfABuild0000001")
+	spec := "version: 0.2\nenv: {secrets-manager: {NPM_TOKEN: npm}, git-credential-helper: yes}\nphases: {build: {commands: [\"echo token=${NPM_TOKEN-none} config=${GIT_CONFIG_SYSTEM-none}\"]}}\n"
+	h.codebuild(nil, "update-webhook", "--project-name", "app", "--pull-request-build-policy", "requiresCommentApproval=DISABLED")
+	if p, err = h.host.UpdatePull("octo/app", p.Number, "mallory", forgetest.Commit{Message: "more", Files: map[string]string{"buildspec.yml": spec}}); err != nil {
+		t.Fatal(err)
+	}
+	b = h.next()
+	log := h.logOf(b)
+	if b.BuildStatus != api.StatusTypeSUCCEEDED || !strings.Contains(log, "token=none config=none") || !strings.Contains(log, "gets no secrets") {
+		t.Errorf("a fork's build without a policy is %s:\n%s", b.BuildStatus, log)
+	}
+	if _, err := h.host.Push("octo/app", "octocat", forgetest.Commit{Branch: "own", Message: "own", Files: map[string]string{"buildspec.yml": spec}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = h.host.OpenPull("octo/app", forgetest.Pull{Head: "own"}); err != nil {
+		t.Fatal(err)
+	}
+	b = h.next()
+	if log := h.logOf(b); b.BuildStatus != api.StatusTypeSUCCEEDED || !strings.Contains(log, "token=*** config=/codebuild") {
+		t.Errorf("a build of the repository's own branch is %s:\n%s", b.BuildStatus, log)
+	}
+}
