@@ -37,17 +37,18 @@ generate: ## write the generated files again
 	$(GO) test ./internal/service -run 'TestOperationsDocument' -write
 
 verify: ## fail if a generated file is out of date
-	@before=$$(cat api/*.gen.go api/*/*.gen.go internal/client/*.gen.go | cksum); \
+	@before=$$(cat api/*.gen.go api/*/*.gen.go internal/client/*.gen.go internal/console/web/src/*.gen.ts | cksum); \
 	$(GO) generate ./api && \
-	after=$$(cat api/*.gen.go api/*/*.gen.go internal/client/*.gen.go | cksum); \
+	after=$$(cat api/*.gen.go api/*/*.gen.go internal/client/*.gen.go internal/console/web/src/*.gen.ts | cksum); \
 	[ "$$before" = "$$after" ] || { echo "generated files were out of date; commit them as they are now"; exit 1; }
 
-# GitHub's description of its API judges our test host. It is fetched once;
-# without npm or a registry the tests that need it say that they skip.
-$(OPENAPI):
+# GitHub's descriptions of its API and of its webhooks judge our test host. They
+# are fetched once; without npm or a registry the tests that need them say that
+# they skip.
+$(OPENAPI): internal/forge/forgetest/testdata/fetch-openapi.sh
 	@mkdir -p $(dir $@)
 	@command -v npm >/dev/null 2>&1 && internal/forge/forgetest/testdata/fetch-openapi.sh $(dir $@) || \
-		echo "GitHub's OpenAPI description could not be fetched; tests that need it will say so"
+		echo "GitHub's OpenAPI descriptions could not be fetched; tests that need them will say so"
 
 # Examples of GitHub's deliveries judge how we read them, likewise.
 $(EXAMPLES):

@@ -13,12 +13,12 @@ import (
 
 // health is what "corbel credentials --output json" tells of a credential.
 type health struct {
-	Arn, State, User, Kind, Detail string
-	Scopes                         []string
-	MissingScopes                  []struct{ Scope, NeededFor string }
-	Expires                        float64
-	Hosts                          []string
-	LastUsed                       *struct{ Purpose, Build, Host string }
+	Arn, State, User, Kind, Detail, AuthType string
+	Scopes                                   []string
+	MissingScopes                            []struct{ Scope, NeededFor string }
+	Expires                                  float64
+	Hosts                                    []string
+	LastUsed                                 *struct{ Purpose, Build, Host string }
 }
 
 func (s *server) health() health {

@@ -61,11 +61,13 @@ var mayImport = map[string]string{
 	"internal/metrics":           "internal/store internal/credential foreign",
 	"internal/status":            "api internal/arn internal/store internal/forge internal/credential",
 
-	"internal/service": "internal/audit api api/corbel api/logs api/secretsmanager api/ssm internal/secret internal/arn internal/access internal/awsjson internal/buildlog internal/credential internal/delivery internal/filtergroup internal/forge internal/phase internal/store internal/vault foreign",
+	"internal/service": "internal/audit api api/corbel api/logs api/secretsmanager api/ssm internal/secret internal/arn internal/access internal/awsjson internal/buildlog internal/credential internal/delivery internal/filtergroup internal/forge internal/phase internal/store internal/vault foreign internal/buildspec",
 	"internal/runner":  "api internal/arn internal/buildlog internal/buildspec internal/credential internal/executor internal/forge internal/phase internal/redact internal/source internal/store foreign",
 
-	"internal/server": "api api/corbel api/logs api/secretsmanager api/ssm internal/access internal/awsjson internal/credential internal/service internal/sigv4 internal/store",
+	"internal/server": "api api/corbel api/logs api/secretsmanager api/ssm internal/access internal/awsjson internal/credential internal/service internal/sigv4 internal/store internal/audit internal/console",
 	"internal/client": "api internal/awsjson internal/sigv4",
+
+	"internal/console": "",
 }
 
 // wiring may import everything: the program, the demo and the benchmarks.
@@ -141,10 +143,13 @@ var mayReveal = map[string]string{
 	"internal/service/ssm.go":                 "matches the allowed pattern",
 	"internal/runner/variables.go":            "gives it to the build that it is for",
 	"internal/vault/vault.go":                 "seals it",
+	"internal/access/access.go":               "compares it with what a sign-in gives",
 	"internal/credential/credential.go":       "seals it, and makes the Authorization header of git",
 	"internal/forge/github/github.go":         "makes the Authorization header of the API",
 	"internal/forge/github/hooks.go":          "tells GitHub the secret of a hook",
 	"internal/forge/signature.go":             "verifies deliveries with it",
+	"internal/forge/oauth.go":                 "shows an OAuth app's secret and a refresh token to their host",
+	"internal/credential/oauth.go":            "seals what a user let Corbel have",
 	"internal/forge/rest.go":                  "checks its characters, and keeps it out of repeated words",
 	"internal/forge/bitbucket/bitbucket.go":   "makes the header of the API",
 	"internal/forge/datacenter/datacenter.go": "makes the header of the API",

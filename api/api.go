@@ -18,6 +18,7 @@ package api
 //go:generate go run ./modelgen -model model/corbel.json -package corbel -dir corbel
 //go:generate go run ./modelgen -model model/secretsmanager.json -package secretsmanager -dir secretsmanager
 //go:generate go run ./modelgen -model model/ssm.json -package ssm -dir ssm
+//go:generate go run ./modelgen -typescript ../internal/console/web/src/api.gen.ts -enums model/own.json model/codebuild.json model/logs.json model/corbel.json
 
 import (
 	"bytes"

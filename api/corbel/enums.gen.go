@@ -78,6 +78,26 @@ const (
 	FilterTypeORGANIZATION_NAME FilterType = "ORGANIZATION_NAME"
 )
 
+// OAuthFlow is an enum of the model.
+type OAuthFlow string
+
+// The values of OAuthFlow.
+const (
+	OAuthFlowWEB    OAuthFlow = "WEB"
+	OAuthFlowDEVICE OAuthFlow = "DEVICE"
+)
+
+// OAuthState is an enum of the model.
+type OAuthState string
+
+// The values of OAuthState.
+const (
+	OAuthStatePENDING OAuthState = "PENDING"
+	OAuthStateDONE    OAuthState = "DONE"
+	OAuthStateDENIED  OAuthState = "DENIED"
+	OAuthStateEXPIRED OAuthState = "EXPIRED"
+)
+
 // OriginType is an enum of the model.
 type OriginType string
 
@@ -87,6 +107,15 @@ const (
 	OriginTypePROJECT OriginType = "PROJECT"
 	OriginTypeACCOUNT OriginType = "ACCOUNT"
 	OriginTypeNONE    OriginType = "NONE"
+)
+
+// ProblemSeverity is an enum of the model.
+type ProblemSeverity string
+
+// The values of ProblemSeverity.
+const (
+	ProblemSeverityERROR   ProblemSeverity = "ERROR"
+	ProblemSeverityWARNING ProblemSeverity = "WARNING"
 )
 
 // WayStrength is an enum of the model.

@@ -12,29 +12,55 @@ var Contract = api.Model{
 	SigningName:  "codebuild",
 	Shapes:       shapes[:],
 	Operations: []api.Operation{
-		{Name: "ApprovePullRequest", Input: 2, Output: 3, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
-		{Name: "CheckSourceCredentials", Input: 5, Output: 6, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
-		{Name: "DescribeSourceCredentials", Input: 14, Output: 15, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
-		{Name: "DescribeWebhook", Input: 16, Output: 17, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
-		{Name: "ListPendingApprovals", Input: 26, Output: 27, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
-		{Name: "ListWebhookDeliveries", Input: 28, Output: 29, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
-		{Name: "RedeliverWebhook", Input: 41, Output: 42, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
-		{Name: "ResolveSourceCredentials", Input: 44, Output: 45, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
-		{Name: "TestWebhook", Input: 53, Output: 54, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
-		{Name: "UpdateWebhookPolling", Input: 56, Output: 57, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "ApprovePullRequest", Input: 4, Output: 5, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "CheckBuildspec", Input: 17, Output: 18, Errors: []string{"InvalidInputException"}},
+		{Name: "CheckSourceCredentials", Input: 19, Output: 20, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "CreateAccessKey", Input: 21, Output: 22, Errors: []string{"InvalidInputException"}},
+		{Name: "DeleteAccessKey", Input: 26, Output: 27, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "DescribeBuildStatistics", Input: 33, Output: 34, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "DescribeServer", Input: 35, Output: 36},
+		{Name: "DescribeSession", Input: 37, Output: 38},
+		{Name: "DescribeSourceCredentials", Input: 39, Output: 40, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "DescribeWebhook", Input: 41, Output: 42, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "ListAccessKeys", Input: 51, Output: 52},
+		{Name: "ListAuditRecords", Input: 53, Output: 54, Errors: []string{"InvalidInputException"}, Paged: true},
+		{Name: "ListBuildSummaries", Input: 55, Output: 56, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}, Paged: true},
+		{Name: "ListPendingApprovals", Input: 57, Output: 58, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "ListRepositories", Input: 59, Output: 60, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}, Paged: true},
+		{Name: "ListWebhookDeliveries", Input: 61, Output: 62, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "PollOAuth", Input: 79, Output: 80, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "PutAccessKeyPolicy", Input: 88, Output: 89, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "RedeliverWebhook", Input: 90, Output: 91, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "ResolveSourceCredentials", Input: 93, Output: 94, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "StartOAuth", Input: 103, Output: 104, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "TestWebhook", Input: 107, Output: 108, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "UpdateWebhookPolling", Input: 112, Output: 113, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
 	},
 }
 
 // Service is every operation of Corbel.
 type Service interface {
 	ApprovePullRequest(context.Context, *ApprovePullRequestInput) (*ApprovePullRequestOutput, error)
+	CheckBuildspec(context.Context, *CheckBuildspecInput) (*CheckBuildspecOutput, error)
 	CheckSourceCredentials(context.Context, *CheckSourceCredentialsInput) (*CheckSourceCredentialsOutput, error)
+	CreateAccessKey(context.Context, *CreateAccessKeyInput) (*CreateAccessKeyOutput, error)
+	DeleteAccessKey(context.Context, *DeleteAccessKeyInput) (*DeleteAccessKeyOutput, error)
+	DescribeBuildStatistics(context.Context, *DescribeBuildStatisticsInput) (*DescribeBuildStatisticsOutput, error)
+	DescribeServer(context.Context, *DescribeServerInput) (*DescribeServerOutput, error)
+	DescribeSession(context.Context, *DescribeSessionInput) (*DescribeSessionOutput, error)
 	DescribeSourceCredentials(context.Context, *DescribeSourceCredentialsInput) (*DescribeSourceCredentialsOutput, error)
 	DescribeWebhook(context.Context, *DescribeWebhookInput) (*DescribeWebhookOutput, error)
+	ListAccessKeys(context.Context, *ListAccessKeysInput) (*ListAccessKeysOutput, error)
+	ListAuditRecords(context.Context, *ListAuditRecordsInput) (*ListAuditRecordsOutput, error)
+	ListBuildSummaries(context.Context, *ListBuildSummariesInput) (*ListBuildSummariesOutput, error)
 	ListPendingApprovals(context.Context, *ListPendingApprovalsInput) (*ListPendingApprovalsOutput, error)
+	ListRepositories(context.Context, *ListRepositoriesInput) (*ListRepositoriesOutput, error)
 	ListWebhookDeliveries(context.Context, *ListWebhookDeliveriesInput) (*ListWebhookDeliveriesOutput, error)
+	PollOAuth(context.Context, *PollOAuthInput) (*PollOAuthOutput, error)
+	PutAccessKeyPolicy(context.Context, *PutAccessKeyPolicyInput) (*PutAccessKeyPolicyOutput, error)
 	RedeliverWebhook(context.Context, *RedeliverWebhookInput) (*RedeliverWebhookOutput, error)
 	ResolveSourceCredentials(context.Context, *ResolveSourceCredentialsInput) (*ResolveSourceCredentialsOutput, error)
+	StartOAuth(context.Context, *StartOAuthInput) (*StartOAuthOutput, error)
 	TestWebhook(context.Context, *TestWebhookInput) (*TestWebhookOutput, error)
 	UpdateWebhookPolling(context.Context, *UpdateWebhookPollingInput) (*UpdateWebhookPollingOutput, error)
 }
@@ -48,9 +74,39 @@ func (Unsupported) ApprovePullRequest(context.Context, *ApprovePullRequestInput)
 	return nil, api.NotImplemented("ApprovePullRequest")
 }
 
+// CheckBuildspec implements Service.
+func (Unsupported) CheckBuildspec(context.Context, *CheckBuildspecInput) (*CheckBuildspecOutput, error) {
+	return nil, api.NotImplemented("CheckBuildspec")
+}
+
 // CheckSourceCredentials implements Service.
 func (Unsupported) CheckSourceCredentials(context.Context, *CheckSourceCredentialsInput) (*CheckSourceCredentialsOutput, error) {
 	return nil, api.NotImplemented("CheckSourceCredentials")
+}
+
+// CreateAccessKey implements Service.
+func (Unsupported) CreateAccessKey(context.Context, *CreateAccessKeyInput) (*CreateAccessKeyOutput, error) {
+	return nil, api.NotImplemented("CreateAccessKey")
+}
+
+// DeleteAccessKey implements Service.
+func (Unsupported) DeleteAccessKey(context.Context, *DeleteAccessKeyInput) (*DeleteAccessKeyOutput, error) {
+	return nil, api.NotImplemented("DeleteAccessKey")
+}
+
+// DescribeBuildStatistics implements Service.
+func (Unsupported) DescribeBuildStatistics(context.Context, *DescribeBuildStatisticsInput) (*DescribeBuildStatisticsOutput, error) {
+	return nil, api.NotImplemented("DescribeBuildStatistics")
+}
+
+// DescribeServer implements Service.
+func (Unsupported) DescribeServer(context.Context, *DescribeServerInput) (*DescribeServerOutput, error) {
+	return nil, api.NotImplemented("DescribeServer")
+}
+
+// DescribeSession implements Service.
+func (Unsupported) DescribeSession(context.Context, *DescribeSessionInput) (*DescribeSessionOutput, error) {
+	return nil, api.NotImplemented("DescribeSession")
 }
 
 // DescribeSourceCredentials implements Service.
@@ -63,14 +119,44 @@ func (Unsupported) DescribeWebhook(context.Context, *DescribeWebhookInput) (*Des
 	return nil, api.NotImplemented("DescribeWebhook")
 }
 
+// ListAccessKeys implements Service.
+func (Unsupported) ListAccessKeys(context.Context, *ListAccessKeysInput) (*ListAccessKeysOutput, error) {
+	return nil, api.NotImplemented("ListAccessKeys")
+}
+
+// ListAuditRecords implements Service.
+func (Unsupported) ListAuditRecords(context.Context, *ListAuditRecordsInput) (*ListAuditRecordsOutput, error) {
+	return nil, api.NotImplemented("ListAuditRecords")
+}
+
+// ListBuildSummaries implements Service.
+func (Unsupported) ListBuildSummaries(context.Context, *ListBuildSummariesInput) (*ListBuildSummariesOutput, error) {
+	return nil, api.NotImplemented("ListBuildSummaries")
+}
+
 // ListPendingApprovals implements Service.
 func (Unsupported) ListPendingApprovals(context.Context, *ListPendingApprovalsInput) (*ListPendingApprovalsOutput, error) {
 	return nil, api.NotImplemented("ListPendingApprovals")
 }
 
+// ListRepositories implements Service.
+func (Unsupported) ListRepositories(context.Context, *ListRepositoriesInput) (*ListRepositoriesOutput, error) {
+	return nil, api.NotImplemented("ListRepositories")
+}
+
 // ListWebhookDeliveries implements Service.
 func (Unsupported) ListWebhookDeliveries(context.Context, *ListWebhookDeliveriesInput) (*ListWebhookDeliveriesOutput, error) {
 	return nil, api.NotImplemented("ListWebhookDeliveries")
+}
+
+// PollOAuth implements Service.
+func (Unsupported) PollOAuth(context.Context, *PollOAuthInput) (*PollOAuthOutput, error) {
+	return nil, api.NotImplemented("PollOAuth")
+}
+
+// PutAccessKeyPolicy implements Service.
+func (Unsupported) PutAccessKeyPolicy(context.Context, *PutAccessKeyPolicyInput) (*PutAccessKeyPolicyOutput, error) {
+	return nil, api.NotImplemented("PutAccessKeyPolicy")
 }
 
 // RedeliverWebhook implements Service.
@@ -81,6 +167,11 @@ func (Unsupported) RedeliverWebhook(context.Context, *RedeliverWebhookInput) (*R
 // ResolveSourceCredentials implements Service.
 func (Unsupported) ResolveSourceCredentials(context.Context, *ResolveSourceCredentialsInput) (*ResolveSourceCredentialsOutput, error) {
 	return nil, api.NotImplemented("ResolveSourceCredentials")
+}
+
+// StartOAuth implements Service.
+func (Unsupported) StartOAuth(context.Context, *StartOAuthInput) (*StartOAuthOutput, error) {
+	return nil, api.NotImplemented("StartOAuth")
 }
 
 // TestWebhook implements Service.
@@ -97,15 +188,28 @@ func (Unsupported) UpdateWebhookPolling(context.Context, *UpdateWebhookPollingIn
 // request document and answers with its output.
 func Calls(s Service) map[string]func(context.Context, []byte) (any, error) {
 	return map[string]func(context.Context, []byte) (any, error){
-		"ApprovePullRequest":        api.Call(&Contract, 2, s.ApprovePullRequest),
-		"CheckSourceCredentials":    api.Call(&Contract, 5, s.CheckSourceCredentials),
-		"DescribeSourceCredentials": api.Call(&Contract, 14, s.DescribeSourceCredentials),
-		"DescribeWebhook":           api.Call(&Contract, 16, s.DescribeWebhook),
-		"ListPendingApprovals":      api.Call(&Contract, 26, s.ListPendingApprovals),
-		"ListWebhookDeliveries":     api.Call(&Contract, 28, s.ListWebhookDeliveries),
-		"RedeliverWebhook":          api.Call(&Contract, 41, s.RedeliverWebhook),
-		"ResolveSourceCredentials":  api.Call(&Contract, 44, s.ResolveSourceCredentials),
-		"TestWebhook":               api.Call(&Contract, 53, s.TestWebhook),
-		"UpdateWebhookPolling":      api.Call(&Contract, 56, s.UpdateWebhookPolling),
+		"ApprovePullRequest":        api.Call(&Contract, 4, s.ApprovePullRequest),
+		"CheckBuildspec":            api.Call(&Contract, 17, s.CheckBuildspec),
+		"CheckSourceCredentials":    api.Call(&Contract, 19, s.CheckSourceCredentials),
+		"CreateAccessKey":           api.Call(&Contract, 21, s.CreateAccessKey),
+		"DeleteAccessKey":           api.Call(&Contract, 26, s.DeleteAccessKey),
+		"DescribeBuildStatistics":   api.Call(&Contract, 33, s.DescribeBuildStatistics),
+		"DescribeServer":            api.Call(&Contract, 35, s.DescribeServer),
+		"DescribeSession":           api.Call(&Contract, 37, s.DescribeSession),
+		"DescribeSourceCredentials": api.Call(&Contract, 39, s.DescribeSourceCredentials),
+		"DescribeWebhook":           api.Call(&Contract, 41, s.DescribeWebhook),
+		"ListAccessKeys":            api.Call(&Contract, 51, s.ListAccessKeys),
+		"ListAuditRecords":          api.Call(&Contract, 53, s.ListAuditRecords),
+		"ListBuildSummaries":        api.Call(&Contract, 55, s.ListBuildSummaries),
+		"ListPendingApprovals":      api.Call(&Contract, 57, s.ListPendingApprovals),
+		"ListRepositories":          api.Call(&Contract, 59, s.ListRepositories),
+		"ListWebhookDeliveries":     api.Call(&Contract, 61, s.ListWebhookDeliveries),
+		"PollOAuth":                 api.Call(&Contract, 79, s.PollOAuth),
+		"PutAccessKeyPolicy":        api.Call(&Contract, 88, s.PutAccessKeyPolicy),
+		"RedeliverWebhook":          api.Call(&Contract, 90, s.RedeliverWebhook),
+		"ResolveSourceCredentials":  api.Call(&Contract, 93, s.ResolveSourceCredentials),
+		"StartOAuth":                api.Call(&Contract, 103, s.StartOAuth),
+		"TestWebhook":               api.Call(&Contract, 107, s.TestWebhook),
+		"UpdateWebhookPolling":      api.Call(&Contract, 112, s.UpdateWebhookPolling),
 	}
 }

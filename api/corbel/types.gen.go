@@ -10,6 +10,15 @@ type Ability struct {
 	Reason *string    `json:"reason,omitzero"`
 }
 
+// AccessKey is a structure of the model.
+type AccessKey struct {
+	AccessKeyId *string        `json:"accessKeyId,omitzero"`
+	User        *string        `json:"user,omitzero"`
+	Created     *api.Timestamp `json:"created,omitzero"`
+	Expires     *api.Timestamp `json:"expires,omitzero"`
+	Policy      *string        `json:"policy,omitzero"`
+}
+
 // ApprovePullRequestInput is a structure of the model.
 type ApprovePullRequestInput struct {
 	ProjectName *string `json:"projectName,omitzero"`
@@ -21,6 +30,63 @@ type ApprovePullRequestInput struct {
 // ApprovePullRequestOutput is a structure of the model.
 type ApprovePullRequestOutput struct {
 	Delivery *WebhookDelivery `json:"delivery,omitzero"`
+}
+
+// AskedScope is a structure of the model.
+type AskedScope struct {
+	Scope     *string `json:"scope,omitzero"`
+	NeededFor *string `json:"neededFor,omitzero"`
+}
+
+// AuditRecord is a structure of the model.
+type AuditRecord struct {
+	Seq       *int64         `json:"seq,omitzero"`
+	At        *api.Timestamp `json:"at,omitzero"`
+	Principal *string        `json:"principal,omitzero"`
+	Event     *string        `json:"event,omitzero"`
+	Resource  *string        `json:"resource,omitzero"`
+	Outcome   *string        `json:"outcome,omitzero"`
+	Message   *string        `json:"message,omitzero"`
+	Detail    *string        `json:"detail,omitzero"`
+	From      *string        `json:"from,omitzero"`
+}
+
+// BuildDay is a structure of the model.
+type BuildDay struct {
+	Date          *string  `json:"date,omitzero"`
+	Succeeded     *int     `json:"succeeded,omitzero"`
+	Failed        *int     `json:"failed,omitzero"`
+	Stopped       *int     `json:"stopped,omitzero"`
+	Faulted       *int     `json:"faulted,omitzero"`
+	TimedOut      *int     `json:"timedOut,omitzero"`
+	MedianSeconds *float64 `json:"medianSeconds,omitzero"`
+	P90Seconds    *float64 `json:"p90Seconds,omitzero"`
+}
+
+// BuildspecPhase is a structure of the model.
+type BuildspecPhase struct {
+	Name     *string `json:"name,omitzero"`
+	Commands *int    `json:"commands,omitzero"`
+}
+
+// BuildspecProblem is a structure of the model.
+type BuildspecProblem struct {
+	Line     *int            `json:"line,omitzero"`
+	Column   *int            `json:"column,omitzero"`
+	Severity ProblemSeverity `json:"severity,omitzero"`
+	Message  *string         `json:"message,omitzero"`
+}
+
+// CheckBuildspecInput is a structure of the model.
+type CheckBuildspecInput struct {
+	Buildspec *string `json:"buildspec,omitzero"`
+}
+
+// CheckBuildspecOutput is a structure of the model.
+type CheckBuildspecOutput struct {
+	Problems  []BuildspecProblem `json:"problems,omitzero"`
+	Phases    []BuildspecPhase   `json:"phases,omitzero"`
+	Variables []string           `json:"variables,omitzero"`
 }
 
 // CheckSourceCredentialsInput is a structure of the model.
@@ -35,12 +101,34 @@ type CheckSourceCredentialsOutput struct {
 	Repository        *RepositoryAbilities `json:"repository,omitzero"`
 }
 
+// CreateAccessKeyInput is a structure of the model.
+type CreateAccessKeyInput struct {
+	User    *string        `json:"user,omitzero"`
+	Policy  *string        `json:"policy,omitzero"`
+	Expires *api.Timestamp `json:"expires,omitzero"`
+}
+
+// CreateAccessKeyOutput is a structure of the model.
+type CreateAccessKeyOutput struct {
+	AccessKey       *AccessKey `json:"accessKey,omitzero"`
+	SecretAccessKey api.Secret `json:"secretAccessKey,omitzero"`
+}
+
 // CredentialUse is a structure of the model.
 type CredentialUse struct {
 	At      *api.Timestamp `json:"at,omitzero"`
 	Purpose *string        `json:"purpose,omitzero"`
 	Build   *string        `json:"build,omitzero"`
 	Host    *string        `json:"host,omitzero"`
+}
+
+// DeleteAccessKeyInput is a structure of the model.
+type DeleteAccessKeyInput struct {
+	AccessKeyId *string `json:"accessKeyId,omitzero"`
+}
+
+// DeleteAccessKeyOutput is a structure of the model.
+type DeleteAccessKeyOutput struct {
 }
 
 // DeliveryResult is a structure of the model.
@@ -58,6 +146,50 @@ type DeliveryResult struct {
 	Reason      *string              `json:"reason,omitzero"`
 	Groups      []FilterGroupVerdict `json:"groups,omitzero"`
 	BuildId     *string              `json:"buildId,omitzero"`
+}
+
+// DescribeBuildStatisticsInput is a structure of the model.
+type DescribeBuildStatisticsInput struct {
+	ProjectName *string `json:"projectName,omitzero"`
+	Days        *int    `json:"days,omitzero"`
+}
+
+// DescribeBuildStatisticsOutput is a structure of the model.
+type DescribeBuildStatisticsOutput struct {
+	Queued   *int                `json:"queued,omitzero"`
+	Running  *int                `json:"running,omitzero"`
+	Days     []BuildDay          `json:"days,omitzero"`
+	Projects []ProjectStatistics `json:"projects,omitzero"`
+}
+
+// DescribeServerInput is a structure of the model.
+type DescribeServerInput struct {
+}
+
+// DescribeServerOutput is a structure of the model.
+type DescribeServerOutput struct {
+	Version           *string          `json:"version,omitzero"`
+	PublicUrl         *string          `json:"publicUrl,omitzero"`
+	Builds            *int             `json:"builds,omitzero"`
+	Executor          *string          `json:"executor,omitzero"`
+	VerifyCredentials *string          `json:"verifyCredentials,omitzero"`
+	Providers         []SourceProvider `json:"providers,omitzero"`
+}
+
+// DescribeSessionInput is a structure of the model.
+type DescribeSessionInput struct {
+}
+
+// DescribeSessionOutput is a structure of the model.
+type DescribeSessionOutput struct {
+	Account     *string        `json:"account,omitzero"`
+	User        *string        `json:"user,omitzero"`
+	AccessKeyId *string        `json:"accessKeyId,omitzero"`
+	Region      *string        `json:"region,omitzero"`
+	Partition   *string        `json:"partition,omitzero"`
+	Regions     []string       `json:"regions,omitzero"`
+	Restricted  *bool          `json:"restricted,omitzero"`
+	Expires     *api.Timestamp `json:"expires,omitzero"`
 }
 
 // DescribeSourceCredentialsInput is a structure of the model.
@@ -106,6 +238,44 @@ type FilterGroupVerdict struct {
 	Reason  *string `json:"reason,omitzero"`
 }
 
+// ListAccessKeysInput is a structure of the model.
+type ListAccessKeysInput struct {
+}
+
+// ListAccessKeysOutput is a structure of the model.
+type ListAccessKeysOutput struct {
+	AccessKeys []AccessKey `json:"accessKeys,omitzero"`
+}
+
+// ListAuditRecordsInput is a structure of the model.
+type ListAuditRecordsInput struct {
+	Resource   *string `json:"resource,omitzero"`
+	NextToken  *string `json:"nextToken,omitzero"`
+	MaxResults *int    `json:"maxResults,omitzero"`
+}
+
+// ListAuditRecordsOutput is a structure of the model.
+type ListAuditRecordsOutput struct {
+	Records   []AuditRecord `json:"records,omitzero"`
+	NextToken *string       `json:"nextToken,omitzero"`
+}
+
+// ListBuildSummariesInput is a structure of the model.
+type ListBuildSummariesInput struct {
+	ProjectName *string        `json:"projectName,omitzero"`
+	Status      *string        `json:"status,omitzero"`
+	Initiator   *string        `json:"initiator,omitzero"`
+	Since       *api.Timestamp `json:"since,omitzero"`
+	NextToken   *string        `json:"nextToken,omitzero"`
+	MaxResults  *int           `json:"maxResults,omitzero"`
+}
+
+// ListBuildSummariesOutput is a structure of the model.
+type ListBuildSummariesOutput struct {
+	Builds    []ListedBuild `json:"builds,omitzero"`
+	NextToken *string       `json:"nextToken,omitzero"`
+}
+
 // ListPendingApprovalsInput is a structure of the model.
 type ListPendingApprovalsInput struct {
 	ProjectName *string `json:"projectName,omitzero"`
@@ -114,6 +284,20 @@ type ListPendingApprovalsInput struct {
 // ListPendingApprovalsOutput is a structure of the model.
 type ListPendingApprovalsOutput struct {
 	Approvals []PendingApproval `json:"approvals,omitzero"`
+}
+
+// ListRepositoriesInput is a structure of the model.
+type ListRepositoriesInput struct {
+	ServerType *string `json:"serverType,omitzero"`
+	Host       *string `json:"host,omitzero"`
+	Search     *string `json:"search,omitzero"`
+	NextToken  *string `json:"nextToken,omitzero"`
+}
+
+// ListRepositoriesOutput is a structure of the model.
+type ListRepositoriesOutput struct {
+	Repositories []ListedRepository `json:"repositories,omitzero"`
+	NextToken    *string            `json:"nextToken,omitzero"`
 }
 
 // ListWebhookDeliveriesInput is a structure of the model.
@@ -129,10 +313,38 @@ type ListWebhookDeliveriesOutput struct {
 	NextToken  *string           `json:"nextToken,omitzero"`
 }
 
+// ListedBuild is a structure of the model.
+type ListedBuild struct {
+	Id                    *string        `json:"id,omitzero"`
+	ProjectName           *string        `json:"projectName,omitzero"`
+	BuildNumber           *int64         `json:"buildNumber,omitzero"`
+	BuildStatus           *string        `json:"buildStatus,omitzero"`
+	CurrentPhase          *string        `json:"currentPhase,omitzero"`
+	SourceVersion         *string        `json:"sourceVersion,omitzero"`
+	ResolvedSourceVersion *string        `json:"resolvedSourceVersion,omitzero"`
+	Initiator             *string        `json:"initiator,omitzero"`
+	StartTime             *api.Timestamp `json:"startTime,omitzero"`
+	EndTime               *api.Timestamp `json:"endTime,omitzero"`
+}
+
+// ListedRepository is a structure of the model.
+type ListedRepository struct {
+	Name          *string `json:"name,omitzero"`
+	Url           *string `json:"url,omitzero"`
+	Private       *bool   `json:"private,omitzero"`
+	DefaultBranch *string `json:"defaultBranch,omitzero"`
+}
+
 // MissingScope is a structure of the model.
 type MissingScope struct {
 	Scope     *string `json:"scope,omitzero"`
 	NeededFor *string `json:"neededFor,omitzero"`
+}
+
+// OAuthFlows is a structure of the model.
+type OAuthFlows struct {
+	Web    *bool `json:"web,omitzero"`
+	Device *bool `json:"device,omitzero"`
 }
 
 // PendingApproval is a structure of the model.
@@ -146,6 +358,45 @@ type PendingApproval struct {
 	Since         *api.Timestamp `json:"since,omitzero"`
 	Command       *string        `json:"command,omitzero"`
 	ApproverRoles []string       `json:"approverRoles,omitzero"`
+}
+
+// PollOAuthInput is a structure of the model.
+type PollOAuthInput struct {
+	FlowId *string `json:"flowId,omitzero"`
+}
+
+// PollOAuthOutput is a structure of the model.
+type PollOAuthOutput struct {
+	State   OAuthState `json:"state,omitzero"`
+	Arn     *string    `json:"arn,omitzero"`
+	Message *string    `json:"message,omitzero"`
+}
+
+// ProjectStatistics is a structure of the model.
+type ProjectStatistics struct {
+	Name      *string      `json:"name,omitzero"`
+	Last      *ListedBuild `json:"last,omitzero"`
+	Succeeded *int         `json:"succeeded,omitzero"`
+	Failed    *int         `json:"failed,omitzero"`
+}
+
+// ProviderHost is a structure of the model.
+type ProviderHost struct {
+	Name        *string `json:"name,omitzero"`
+	Git         *string `json:"git,omitzero"`
+	Api         *string `json:"api,omitzero"`
+	InsecureSsl *bool   `json:"insecureSsl,omitzero"`
+}
+
+// PutAccessKeyPolicyInput is a structure of the model.
+type PutAccessKeyPolicyInput struct {
+	AccessKeyId *string `json:"accessKeyId,omitzero"`
+	Policy      *string `json:"policy,omitzero"`
+}
+
+// PutAccessKeyPolicyOutput is a structure of the model.
+type PutAccessKeyPolicyOutput struct {
+	AccessKey *AccessKey `json:"accessKey,omitzero"`
 }
 
 // RedeliverWebhookInput is a structure of the model.
@@ -215,6 +466,38 @@ type SourceCredential struct {
 	Hosts         []string        `json:"hosts,omitzero"`
 }
 
+// SourceProvider is a structure of the model.
+type SourceProvider struct {
+	ServerType    *string        `json:"serverType,omitzero"`
+	Name          *string        `json:"name,omitzero"`
+	Known         *bool          `json:"known,omitzero"`
+	Hosts         []ProviderHost `json:"hosts,omitzero"`
+	AuthTypes     []string       `json:"authTypes,omitzero"`
+	TokenUrls     []TokenUrl     `json:"tokenUrls,omitzero"`
+	GitUserHint   *string        `json:"gitUserHint,omitzero"`
+	Oauth         *OAuthFlows    `json:"oauth,omitzero"`
+	Scopes        []AskedScope   `json:"scopes,omitzero"`
+	Events        []string       `json:"events,omitzero"`
+	ApproverRoles []string       `json:"approverRoles,omitzero"`
+}
+
+// StartOAuthInput is a structure of the model.
+type StartOAuthInput struct {
+	ServerType *string   `json:"serverType,omitzero"`
+	Host       *string   `json:"host,omitzero"`
+	Flow       OAuthFlow `json:"flow,omitzero"`
+}
+
+// StartOAuthOutput is a structure of the model.
+type StartOAuthOutput struct {
+	AuthorizeUrl    *string        `json:"authorizeUrl,omitzero"`
+	UserCode        *string        `json:"userCode,omitzero"`
+	VerificationUrl *string        `json:"verificationUrl,omitzero"`
+	Interval        *int           `json:"interval,omitzero"`
+	FlowId          *string        `json:"flowId,omitzero"`
+	Expires         *api.Timestamp `json:"expires,omitzero"`
+}
+
 // TestWebhookInput is a structure of the model.
 type TestWebhookInput struct {
 	ProjectName  *string         `json:"projectName,omitzero"`
@@ -228,6 +511,12 @@ type TestWebhookInput struct {
 type TestWebhookOutput struct {
 	Results  []DeliveryResult `json:"results,omitzero"`
 	Delivery *WebhookDelivery `json:"delivery,omitzero"`
+}
+
+// TokenUrl is a structure of the model.
+type TokenUrl struct {
+	Host *string `json:"host,omitzero"`
+	Url  *string `json:"url,omitzero"`
 }
 
 // UpdateWebhookPollingInput is a structure of the model.

@@ -1,7 +1,9 @@
 // Command modelgen writes the Go side of a service model: types, enums,
-// errors, constraint table and operations, and for CodeBuild the client.
+// errors, constraint table and operations, and for CodeBuild the client. With
+// -typescript it writes the types of several models for the console instead.
 //
 //	modelgen -model model/codebuild.json -package api -dir .
+//	modelgen -typescript api.gen.ts model/codebuild.json model/logs.json
 //
 // Its input holds facts only: names, types, bounds, declared errors. The order
 // of members is kept, since skeletons and messages depend on it.
@@ -21,13 +23,31 @@ import (
 
 func main() {
 	log.SetFlags(0)
-	model := flag.String("model", "", "model to read")
+	from := flag.String("model", "", "model to read")
 	pkg := flag.String("package", "api", "package to write")
 	dir := flag.String("dir", ".", "directory to write to")
 	enums := flag.String("enums", "", "file with further values of enums, by shape; empty is none")
 	client := flag.String("client", "", "directory to write a client to; empty writes none")
+	ts := flag.String("typescript", "", "file to write the TypeScript of the models to that are the arguments; -enums is for the first")
 	flag.Parse()
-	m, err := read(*model)
+	if *ts != "" {
+		var models []*model
+		for i, path := range flag.Args() {
+			m, err := read(path)
+			if err == nil && i == 0 {
+				err = m.extend(*enums)
+			}
+			if err != nil {
+				log.Fatal(err)
+			}
+			models = append(models, m)
+		}
+		if err := typeScript(*ts, models, flag.Args()); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
+	m, err := read(*from)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -45,12 +65,12 @@ func main() {
 		"shapes.gen.go":     g.shapes(),
 		"operations.gen.go": g.operations(),
 	} {
-		if err := write(filepath.Join(*dir, name), *model, *pkg, body); err != nil {
+		if err := write(filepath.Join(*dir, name), *from, *pkg, body); err != nil {
 			log.Fatal(err)
 		}
 	}
 	if *client != "" {
-		if err := write(filepath.Join(*client, "client.gen.go"), *model, "client", g.client()); err != nil {
+		if err := write(filepath.Join(*client, "client.gen.go"), *from, "client", g.client()); err != nil {
 			log.Fatal(err)
 		}
 	}

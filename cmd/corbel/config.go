@@ -15,6 +15,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/corbel-build/corbel/internal/forge"
 	"github.com/corbel-build/corbel/internal/service"
 )
 
@@ -36,6 +37,8 @@ type config struct {
 	checkEvery     time.Duration
 	keepDeliveries time.Duration
 	secrets        string
+	oauth          list
+	apps           forge.OAuthApps // of oauth
 
 	builds      int
 	maxQueued   int
@@ -63,6 +66,7 @@ func (c *config) flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.tlsKey, "tls-key", "", "`file` with the certificate's key, PEM")
 	fs.StringVar(&c.rootKey, "root-key", "", "`file` with the ring of root keys that seal the secrets; made at the first start (default DIR/root.key)")
 	fs.Var(&c.hosts, "host", "a source `host` that tokens may be sent to, as SERVER_TYPE=URL (GITHUB_ENTERPRISE=https://ghe.example.com), or another address for a known one (github.com=http://127.0.0.1:3000); may be repeated")
+	fs.Var(&c.oauth, "oauth", "an OAuth `app` with which people connect in the console, as SERVER_TYPE=CLIENT_ID,secret=FILE (GITHUB=Iv1.8a61f9b3,secret=/etc/corbel/github.secret), or with a host in place of the type; in the environment with a blank for the comma; may be repeated")
 	fs.DurationVar(&c.checkEvery, "check-credentials", time.Hour, "ask the providers about each stored token after this `time`; 0 never asks")
 	fs.DurationVar(&c.keepDeliveries, "keep-deliveries", 30*24*time.Hour, "remove what webhooks were told after this `time`; that it came is remembered")
 	fs.StringVar(&c.secrets, "secrets", "", "where builds and source credentials read Secrets Manager and Parameter Store: empty is this server, aws is AWS, else the `address` of an endpoint; the server's environment has the credentials for it, as for any AWS program")
@@ -184,6 +188,9 @@ func (c *config) validate() (problems []error) {
 	}
 	if u, err := url.Parse(c.secrets); c.secrets != "" && c.secrets != "aws" && (err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname()))) {
 		bad("secrets: %q is neither aws nor an https address", c.secrets)
+	}
+	if c.apps, err = forge.ParseOAuthApps(c.oauth); err != nil {
+		bad("oauth: %w", err)
 	}
 	if c.checkEvery != 0 && c.checkEvery < time.Minute {
 		bad("check-credentials: %v is less than a minute", c.checkEvery)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -73,13 +74,7 @@ func env(ctx context.Context, args []string, out, errOut io.Writer) error {
 		return usageError{fmt.Sprintf("env takes no argument %q", fs.Arg(0))}
 	}
 	if region == "" {
-		region = "us-east-1"
-		for _, v := range []string{"AWS_REGION", "AWS_DEFAULT_REGION"} {
-			if set := os.Getenv(v); set != "" {
-				region = set
-				break
-			}
-		}
+		region = defaultRegion()
 	}
 	s, k, err := openKeys(ctx, data, rootKey)
 	if err != nil {
@@ -117,6 +112,11 @@ func env(ctx context.Context, args []string, out, errOut io.Writer) error {
 	fmt.Fprintf(out, "export AWS_ACCESS_KEY_ID=%s\nexport AWS_SECRET_ACCESS_KEY=%s\nexport AWS_DEFAULT_REGION=%s\nexport AWS_REGION=%s\nunset AWS_SESSION_TOKEN AWS_PROFILE\n",
 		quote(keyID), quote(secret.Reveal()), quote(region), quote(region))
 	return nil
+}
+
+// defaultRegion is the environment's, or the first of all.
+func defaultRegion() string {
+	return cmp.Or(os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"), "us-east-1")
 }
 
 // whereRunning reads where the server of the data directory is.

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -137,21 +138,34 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 	secrets := &secret.Reader{Store: st, Vault: v, Remote: c.secrets}
 	resolver := &credential.Resolver{
 		Store: st, Vault: v, Hosts: hosts, Now: time.Now,
+		OAuth: &credential.OAuth{Transport: transport, Hosts: hosts, Apps: c.apps, Callback: c.publicURL + "/console/oauth/callback"},
 		Secret: func(ctx context.Context, s store.Scope, arn string) (api.Secret, error) {
 			return secrets.Secret(ctx, s, arn, "", "")
 		},
 	}
 	checker := credential.NewChecker(resolver, forges, c.checkEvery, log)
 
+	flows := service.NewOAuthFlows()
+	defer flows.Close()
+	var isolation atomic.Pointer[string] // what keeps builds apart, once it was tried
+	isolation.Store(new("not ready yet"))
 	svc := &service.Service{
-		Store: st, Vault: v, Hosts: hosts, Checker: checker, Logs: logs, Log: log, Now: time.Now,
+		Store: st, Vault: v, Keys: keys, Hosts: hosts, Checker: checker, Flows: flows, Logs: logs, Log: log, Now: time.Now,
 		Verify: service.Verify(c.verify), MaxQueued: c.maxQueued, URL: c.publicURL,
+		About: service.About{Version: programVersion(), Builds: c.builds, Executor: func() string { return *isolation.Load() }},
 	}
 	inbox := webhook.New(webhook.Config{
 		Store: st, Vault: v, Credentials: resolver, Forges: forges, Log: log, Now: time.Now, URL: c.publicURL, Keep: c.keepDeliveries, Start: svc.StartTriggered,
 	})
+	handler, err := server.New(server.Config{
+		Service: svc, Keys: keys, Store: st, Webhooks: inbox, Log: log, Now: time.Now, PublicURL: c.publicURL, Region: defaultRegion(),
+		Sessions: &access.Sessions{Keys: keys, Life: access.DefaultLife, Idle: access.DefaultIdle},
+	})
+	if err != nil {
+		return err
+	}
 	httpServer := &http.Server{
-		Handler:           server.New(server.Config{Service: svc, Keys: keys, Store: st, Webhooks: inbox, Log: log, Now: time.Now}),
+		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,
 		WriteTimeout:      2 * time.Minute,
@@ -199,8 +213,8 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 	}
 	// The API answers while the sandbox is still being tried.
 	room("builds", func(ctx context.Context) error {
-		hidden := append([]string{c.data, c.rootKey}, kek.Files(v.Wrap())...)
-		return runBuilds(ctx, c, hidden, st, logs, resolver, secrets, transport, log)
+		hidden := slices.Concat([]string{c.data, c.rootKey}, kek.Files(v.Wrap()), c.apps.Files())
+		return runBuilds(ctx, c, hidden, st, logs, resolver, secrets, transport, func(text string) { isolation.Store(&text) }, log)
 	})
 	if err := announce(c, at, log); err != nil {
 		cancel(err)
@@ -232,9 +246,10 @@ func serveMetrics(ctx context.Context, at string, st store.Store, log *slog.Logg
 }
 
 // runBuilds runs builds, if the kernel lets us isolate them. If not, the rest
-// of the server works and builds wait.
-func runBuilds(ctx context.Context, c *config, hidden []string, st store.Store, logs *buildlog.Logs, resolver *credential.Resolver, secrets *secret.Reader, transport http.RoundTripper, log *slog.Logger) error {
+// of the server works and builds wait. tell is told which it is.
+func runBuilds(ctx context.Context, c *config, hidden []string, st store.Store, logs *buildlog.Logs, resolver *credential.Resolver, secrets *secret.Reader, transport http.RoundTripper, tell func(string), log *slog.Logger) error {
 	if c.builds == 0 {
+		tell("builds are queued and not run, as configured")
 		log.Info("builds are queued and not run, as configured")
 		<-ctx.Done()
 		return nil
@@ -255,11 +270,13 @@ func runBuilds(ctx context.Context, c *config, hidden []string, st store.Store, 
 		return nil
 	}
 	if err != nil {
+		tell("builds do not run: this kernel refuses the sandbox")
 		log.Error("BUILDS DO NOT RUN: this kernel refuses the sandbox; see docs/operating.md", "error", err)
 		<-ctx.Done()
 		return nil
 	}
 	defer sb.Close()
+	tell("sandbox: " + sb.Traits().String())
 	log.Info("builds run in the sandbox", "traits", sb.Traits().String(), "at_a_time", c.builds)
 	uid, gid := sb.FileOwner()
 	sources, err := source.New(source.Config{

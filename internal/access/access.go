@@ -1,15 +1,19 @@
-// Package access knows who calls: accounts, their access keys, and the
-// principal that a signed request stands for.
+// Package access knows who calls: accounts, their access keys, the sessions of
+// the console that stand for a key, and the principal behind a request.
 //
 // A key has no rights outside its account, and in it all, or those that its
-// policy gives it. The region is the one that the request was signed for.
+// policy gives it. The region is the one that the request was signed for, or that
+// the console chose.
 package access
 
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base32"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"math/big"
 	"regexp"
@@ -22,20 +26,24 @@ import (
 	"github.com/corbel-build/corbel/internal/vault"
 )
 
-// A Principal is who signed a request, and for which region.
+// A Principal is who sent a request, and for which region.
 type Principal struct {
 	store.Scope
 	User  string
 	KeyID string
 
 	// What is known of the request, for the audit log.
-	Service   string // that it was signed for, such as codebuild
+	Service   string // that it was signed for or is of, such as codebuild
 	From      string // IP address
 	Agent     string // user agent
 	RequestID string
 	Secure    bool // it came by TLS
 
 	Policy *Policy // nil is everything
+
+	// Session tells the console's sessions apart; "" for a signed request.
+	Session string
+	Ends    time.Time // of the session or the key, whichever is first; zero is never
 }
 
 // Context is what the conditions of a policy can ask of the caller.
@@ -85,30 +93,41 @@ type found struct {
 
 var userName = regexp.MustCompile(`^[\w+=,.@-]{1,64}$`) // IAM user names: API reference, CreateUser
 
-// Create makes and stores a key for a user of the account. A policy of "" is
-// everything, a zero time never.
-func (k *Keys) Create(ctx context.Context, account, user, policy string, expires time.Time) (id string, secret api.Secret, err error) {
+// New makes a key for a user of the account, to be stored. A policy of "" is
+// everything, a zero time never. Its errors are the caller's.
+func (k *Keys) New(account, user, policy string, expires time.Time) (store.AccessKey, api.Secret, error) {
+	key := store.AccessKey{Account: account, User: user, Created: k.Now(), Policy: policy, Expires: expires}
 	if !userName.MatchString(user) {
-		return "", "", fmt.Errorf("user name %q: want 1 to 64 letters, digits or _+=,.@-", user)
+		return key, "", fmt.Errorf("user name %q: want 1 to 64 letters, digits or _+=,.@-", user)
 	}
 	if policy != "" {
 		if _, err := ParsePolicy(policy); err != nil {
-			return "", "", err
+			return key, "", err
 		}
 	}
 	// The shapes are those of IAM: AKIA and 16 characters of base32, and 40
 	// characters of base64.
 	var b [40]byte
 	rand.Read(b[:])
-	id = "AKIA" + base32.StdEncoding.EncodeToString(b[:10])
-	secret = api.Secret(base64.StdEncoding.EncodeToString(b[10:]))
-	return id, secret, k.Store.Update(ctx, func(tx store.Tx) error {
-		sealed, err := k.Vault.Seal(binding(id, account), secret)
-		if err != nil {
-			return fmt.Errorf("seal access key %s: %w", id, err)
-		}
-		return tx.PutAccessKey(ctx, store.AccessKey{ID: id, Account: account, User: user, Sealed: sealed, Created: k.Now(), Policy: policy, Expires: expires})
-	})
+	key.ID = "AKIA" + base32.StdEncoding.EncodeToString(b[:10])
+	return key, api.Secret(base64.StdEncoding.EncodeToString(b[10:])), nil
+}
+
+// Put stores a new key with its secret, in tx.
+func (k *Keys) Put(ctx context.Context, tx store.Tx, key store.AccessKey, secret api.Secret) (err error) {
+	if key.Sealed, err = k.Vault.Seal(binding(key.ID, key.Account), secret); err != nil {
+		return fmt.Errorf("seal access key %s: %w", key.ID, err)
+	}
+	return tx.PutAccessKey(ctx, key)
+}
+
+// Create makes and stores a key.
+func (k *Keys) Create(ctx context.Context, account, user, policy string, expires time.Time) (id string, secret api.Secret, err error) {
+	key, secret, err := k.New(account, user, policy, expires)
+	if err != nil {
+		return "", "", err
+	}
+	return key.ID, secret, k.Store.Update(ctx, func(tx store.Tx) error { return k.Put(ctx, tx, key, secret) })
 }
 
 // Find returns a key with its policy and its secret; store.ErrNotFound if there
@@ -139,6 +158,35 @@ func (k *Keys) Find(ctx context.Context, id string) (store.AccessKey, *Policy, a
 	}
 	k.recent.Store(id, now)
 	return key, now.policy, now.secret, nil
+}
+
+// ErrEnded says that a key's time is over.
+var ErrEnded = errors.New("the access key has ended")
+
+// Match returns the key whose secret is the one given, while it has not ended;
+// store.ErrNotFound if the id or the secret is wrong, in the same time.
+func (k *Keys) Match(ctx context.Context, id string, secret api.Secret) (store.AccessKey, error) {
+	key, _, want, err := k.Find(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		// Open something, as for a key that is there, and compare with it.
+		sealed, sealErr := k.Vault.Seal(binding(id, ""), api.Secret(rand.Text()))
+		if sealErr != nil {
+			return key, sealErr
+		}
+		if want, sealErr = k.Vault.Open(binding(id, ""), sealed); sealErr != nil {
+			return key, sealErr
+		}
+	} else if err != nil {
+		return key, err
+	}
+	given, kept := sha256.Sum256([]byte(secret.Reveal())), sha256.Sum256([]byte(want.Reveal()))
+	switch {
+	case subtle.ConstantTimeCompare(given[:], kept[:]) == 0 || err != nil:
+		return store.AccessKey{}, store.ErrNotFound
+	case key.Ended(k.Now()):
+		return key, ErrEnded
+	}
+	return key, nil
 }
 
 func binding(id, account string) string { return vault.Binding("access-key", id, account) }

@@ -41,6 +41,10 @@ type lines []store.AuditLine
 
 func (l lines) LastAudit(context.Context) (store.AuditLine, error) { return l[len(l)-1], nil }
 
+func (l lines) AccountAudit(context.Context, string, string, int64, int) ([]store.AuditLine, error) {
+	return nil, errors.New("the chain is not walked by account")
+}
+
 func (l lines) AuditLines(_ context.Context, seq int64, limit int) ([]store.AuditLine, error) {
 	for i, line := range l {
 		if line.Seq > seq {

@@ -9,6 +9,7 @@ package buildspec
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -117,38 +118,43 @@ type reader struct {
 }
 
 // Parse reads a buildspec. Its error is an *Error, the first by position of
-// those that it found.
+// those that Check finds.
 func Parse(text []byte) (*Spec, []Warning, error) {
+	spec, warnings, problems := Check(text)
+	if len(problems) > 0 {
+		return nil, warnings, problems[0]
+	}
+	return spec, warnings, nil
+}
+
+// Check reads a buildspec and says everything that is wrong with it, by
+// position. If anything is, the Spec is what could be made out.
+func Check(text []byte) (*Spec, []Warning, []*Error) {
+	none := func(e *Error) (*Spec, []Warning, []*Error) { return &Spec{}, nil, []*Error{e} }
 	switch {
 	case len(text) > MaxSize:
-		return nil, nil, &Error{Message: fmt.Sprintf("the buildspec is larger than %d bytes", MaxSize)}
+		return none(&Error{Message: fmt.Sprintf("the buildspec is larger than %d bytes", MaxSize)})
 	case bytes.IndexByte(text, 0) >= 0 || !utf8.Valid(text):
-		return nil, nil, &Error{Message: "the buildspec is not a text in UTF-8"}
+		return none(&Error{Message: "the buildspec is not a text in UTF-8"})
 	}
 	if err := shallow(text); err != nil {
-		return nil, nil, err
+		return none(err)
 	}
 	root, err := parse(text)
 	if err != nil {
-		return nil, nil, err
+		return none(err)
 	}
 	r := &reader{anchors: map[string]ast.Node{}}
 	spec := r.spec(root)
-	if len(r.problems) > 0 {
-		slices.SortStableFunc(r.problems, func(a, b *Error) int {
-			if a.Line != b.Line {
-				return a.Line - b.Line
-			}
-			return a.Column - b.Column
-		})
-		return nil, r.warnings, r.problems[0]
-	}
-	return spec, r.warnings, nil
+	slices.SortStableFunc(r.problems, func(a, b *Error) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return spec, r.warnings, r.problems
 }
 
 // shallow refuses text that nests so deeply that parsing it would take all
 // the stack: by brackets, or by indentation.
-func shallow(text []byte) error {
+func shallow(text []byte) *Error {
 	depth := 0
 	for n, line := range bytes.Split(text, []byte("\n")) {
 		trimmed := bytes.TrimLeft(line, " ")
@@ -173,10 +179,10 @@ func shallow(text []byte) error {
 
 // parse returns the document's root. A panic of the YAML library is an error
 // of the text that caused it.
-func parse(text []byte) (root ast.Node, err error) {
+func parse(text []byte) (root ast.Node, problem *Error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &Error{Message: "the buildspec is not valid YAML"}
+			problem = &Error{Message: "the buildspec is not valid YAML"}
 		}
 	}()
 	f, err := parser.ParseBytes(text, 0)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -81,6 +82,9 @@ func NewChecker(r *Resolver, forges map[api.ServerType]forge.Forge, every time.D
 // it and all answered.
 func (c *Checker) Ask(ctx context.Context, server api.ServerType, token forge.Token) (store.Health, error) {
 	f, hosts := c.Forges[server], c.Hosts.For(server)
+	if token.Host != "" {
+		hosts = slices.DeleteFunc(hosts, func(h forge.Host) bool { return h.Name != token.Host })
+	}
 	if f == nil {
 		return store.Health{State: Unverified, Detail: "tokens of this server type are not checked"}, nil
 	}
@@ -152,6 +156,12 @@ func (c *Checker) Check(ctx context.Context, cred store.Credential) (store.Crede
 	var mendable *Problem
 	var h store.Health
 	switch {
+	case errors.Is(err, forge.ErrRefused): // its renewal, which is kept already
+		if cred, err = c.Store.Credential(ctx, cred.Scope, cred.ServerType); err != nil {
+			return cred, err
+		}
+		h = cred.Health
+		cred.NextCheck = c.Next(h)
 	case errors.As(err, &mendable):
 		h = store.Health{State: Unverified, Detail: err.Error()}
 		cred.NextCheck = c.Next(h)
@@ -162,6 +172,9 @@ func (c *Checker) Check(ctx context.Context, cred store.Credential) (store.Crede
 			return cred, err
 		}
 		h = c.ask(ctx, &cred, token)
+		if cred.AuthType == api.AuthTypeOAUTH {
+			h.Expires = cred.Health.Expires // the token's own is renewed
+		}
 	}
 	if h.Expires.Equal(cred.Health.Expires) { // else what was said of the former end does not count
 		h.Noticed = cred.Health.Noticed

@@ -29,6 +29,10 @@ import (
 type plaintext struct {
 	User  string `json:"user,omitzero"`
 	Token string `json:"token"`
+	// Of what was connected with OAuth:
+	Refresh string    `json:"refresh,omitzero"`
+	Expires time.Time `json:"expires,omitzero"`
+	Host    string    `json:"host,omitzero"` // name of the one host that it is for
 }
 
 // Binding is what the seal of a credential is bound to.
@@ -39,7 +43,11 @@ func Binding(c store.Credential) string {
 // Seal seals a token, with the user name that goes with it, for the
 // credential that c describes: its ARN, account, region and generation.
 func Seal(v *vault.Vault, c store.Credential, user string, token api.Secret) ([]byte, error) {
-	b, err := json.Marshal(plaintext{user, token.Reveal()})
+	return seal(v, c, plaintext{User: user, Token: token.Reveal()})
+}
+
+func seal(v *vault.Vault, c store.Credential, p plaintext) ([]byte, error) {
+	b, err := json.Marshal(p)
 	if err != nil {
 		return nil, fmt.Errorf("seal credential %s: %w", c.ARN, err)
 	}
@@ -71,6 +79,8 @@ type Resolver struct {
 	// Secret reads the current version of a secret of Secrets Manager by its
 	// ARN. Its error does not contain what it read.
 	Secret func(ctx context.Context, s store.Scope, arn string) (api.Secret, error)
+	// OAuth is how what was connected with OAuth is renewed.
+	OAuth *OAuth
 	// Suspect, if not nil, is told of a stored credential that a provider has
 	// just refused.
 	Suspect func(ctx context.Context, s store.Scope, server api.ServerType)
@@ -89,11 +99,19 @@ const (
 
 // A Problem is an error that the user can mend, such as a secret that is not
 // what it should be.
-type Problem struct{ text string }
+type Problem struct {
+	text  string
+	cause error
+}
 
 func (p *Problem) Error() string { return p.text }
 
-func problem(format string, args ...any) *Problem { return &Problem{fmt.Sprintf(format, args...)} }
+// Unwrap lets errors.Is find forge.ErrRefused where the provider said no.
+func (p *Problem) Unwrap() error { return p.cause }
+
+func problem(format string, args ...any) *Problem {
+	return &Problem{text: fmt.Sprintf(format, args...)}
+}
 
 // ErrNoCredential says that the source is read without one.
 var ErrNoCredential = errors.New("there is no credential for the source")
@@ -249,6 +267,9 @@ func (a *Access) Token(ctx context.Context, purpose string) (forge.Token, error)
 		if t, err = a.r.token(ctx, c); err != nil {
 			return t, err
 		}
+		if t.Host != "" && t.Host != a.Repository.Host.Name {
+			return forge.Token{}, problem("the credential %s was connected at %s and is not sent to %s: import a token for that", a.ARN, t.Host, a.Repository.Host.Name)
+		}
 		version = strconv.FormatInt(c.Generation, 10)
 	default:
 		var err error
@@ -279,7 +300,13 @@ func (r *Resolver) token(ctx context.Context, c store.Credential) (forge.Token, 
 		return forge.Token{}, connections()
 	}
 	p, err := open(r.Vault, c)
-	return forge.Token{Auth: c.AuthType, User: p.User, Value: api.Secret(p.Token)}, err
+	if err == nil && c.AuthType == api.AuthTypeOAUTH {
+		p, err = r.OAuth.fresh(ctx, r, c, p)
+	}
+	if err != nil {
+		return forge.Token{}, err
+	}
+	return forge.Token{Auth: c.AuthType, User: p.User, Value: api.Secret(p.Token), Host: p.Host}, nil
 }
 
 // secret reads a token from a secret.

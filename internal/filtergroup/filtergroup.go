@@ -335,9 +335,11 @@ func show(s string) string {
 func cut(s string) string { return forge.Cut(s, 100) }
 
 func join(list []forge.EventType) string {
-	names := make([]string, len(list))
-	for i, e := range list {
-		names[i] = string(e)
+	var names []string
+	for _, e := range list {
+		if slices.Contains(types, e) { // a comment is told of and no event to filter
+			names = append(names, string(e))
+		}
 	}
 	return strings.Join(names, ", ")
 }

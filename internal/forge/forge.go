@@ -64,6 +64,7 @@ type Token struct {
 	Auth  api.AuthType // PERSONAL_ACCESS_TOKEN, BASIC_AUTH or OAUTH
 	User  string       // for BASIC_AUTH; "" otherwise
 	Value api.Secret
+	Host  string // name of the one host that it is for; "" is every one of its server type
 }
 
 // Abilities are what a token may do with a repository.

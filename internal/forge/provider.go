@@ -36,14 +36,27 @@ type Provider struct {
 	Auth []api.AuthType
 	// GitUser is the user name that git presents beside a token.
 	GitUser func(Token) string
+	// Scopes are what a token should be allowed, in the order in which the user
+	// guide asks for them.
+	Scopes []Scope
+	// UserHint says what the user name beside a token is, where there is one.
+	UserHint string
 	// Tokens is the page where a user makes a token, for a host's web address.
 	Tokens func(web string) string
+
+	// OAuth is where people connect without a token of their own making, nil
+	// where Corbel cannot.
+	OAuth *OAuthPaths
 
 	// Deliveries is how webhooks of the provider are read.
 	Deliveries Deliveries
 
 	New func(http.RoundTripper) Forge
 }
+
+// A Scope is something that a token is allowed, as the provider calls it, and
+// what would not work without it.
+type Scope struct{ Name, For string }
 
 // types are the server types of p.
 func (p Provider) types() []api.ServerType {

@@ -2,6 +2,7 @@ package forge
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -46,6 +47,8 @@ const (
 	maxText = 200
 	// maxPages bounds a list that is read to its end.
 	maxPages = 100
+	// maxPage bounds the number of a page that somebody asks for.
+	maxPage = 1 << 20
 )
 
 // Do sends a request to a path below the host's API, with in as JSON unless it
@@ -77,6 +80,15 @@ func (c REST) Pages(ctx context.Context, path string, read func(*Reply) (next st
 		}
 	}
 	return c.Failed("the list has more than %d pages, which are not read", maxPages)
+}
+
+// Page reads the number of a page, 1 for "". doing is what for.
+func (c REST) Page(doing, page string) (int, error) {
+	n, err := strconv.Atoi(cmp.Or(page, "1"))
+	if err != nil || n < 1 || n > maxPage {
+		return 0, c.Failed("%s: there is no page %q", doing, page)
+	}
+	return n, nil
 }
 
 // Below returns the path below the host's API of an address that an answer
@@ -242,9 +254,9 @@ func (a *Reply) Remaining(headers ...string) int {
 // another type than expected is as if the provider had not said it.
 func (a *Reply) Decode(v any) bool { return json.Unmarshal(a.Body, v) == nil }
 
-// Cut reports whether the answer was longer than what is read of one, so that
-// Decode fails.
-func (a *Reply) Cut() bool { return len(a.Body) >= maxAnswer }
+// Cut reports whether the answer is a JSON object that is longer than what is
+// read of one, so that Decode fails.
+func (a *Reply) Cut() bool { return len(a.Body) >= maxAnswer && a.Body[0] == '{' }
 
 // CheckToken says why a text cannot be a token, before it becomes a header.
 func (c REST) CheckToken() error {

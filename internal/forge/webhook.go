@@ -37,7 +37,7 @@ type Event struct {
 
 	Repository   string // "owner/name", where it happened; for pull requests the one that they ask
 	RepositoryID string // the provider's, which stays when it is renamed
-	Organization string // the login of the organization, or the path of the group; "" for a person's repository
+	Organization string // the login of the organization, the path of the group, or "" for a person's repository; the owner, whoever it is, where a delivery does not tell (GitLab, Gitea)
 
 	// Actor is who did it, by the provider's account of the delivery: GitHub's
 	// sender, Bitbucket's actor, GitLab's user. The zero Person is not known.
@@ -45,11 +45,11 @@ type Event struct {
 
 	HeadRef  string       // refs/heads/NAME or refs/tags/NAME; of a pull request, its source branch
 	BaseRef  string       // refs/heads/NAME of a pull request's target, else ""
-	SHA      string       // the commit to build; "" if there is none, as for a deleted branch
+	SHA      string       // the commit to build, of Bitbucket's pull requests its first 12 digits; "" if there is none, as for a deleted branch
 	Before   string       // of a push: the former commit, 40 zeros for a new branch
 	Message  string       // of the commit SHA, where the delivery has it
 	Merge    string       // the merge commit, where the service tells it: Bitbucket's and GitLab's squash merges
-	Pull     *PullRequest // of events of pull requests and of comments on them
+	Pull     *PullRequest // of events of pull requests and of comments on them; of GitHub's and Gitea's comments without Head and Base, and as a Fork
 	Release  string       // name of a release
 	Tag      string       // tag of a release, without refs/tags/
 	Workflow string       // name of a workflow, for WorkflowJobQueued

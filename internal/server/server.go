@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"github.com/corbel-build/corbel/api/ssm"
 	"github.com/corbel-build/corbel/internal/access"
 	"github.com/corbel-build/corbel/internal/awsjson"
+	"github.com/corbel-build/corbel/internal/console"
 	"github.com/corbel-build/corbel/internal/credential"
 	"github.com/corbel-build/corbel/internal/service"
 	"github.com/corbel-build/corbel/internal/sigv4"
@@ -37,11 +39,31 @@ type Config struct {
 	Webhooks http.Handler
 	Log      *slog.Logger
 	Now      func() time.Time
+
+	Sessions *access.Sessions
+	// PublicURL is where people and providers reach this server, without a
+	// slash at the end. A path in it is a prefix of every route, whether a proxy
+	// takes it off or not.
+	PublicURL string
+	Region    string // that the console's sign-in proposes
 }
 
 // New returns the handler of every route.
-func New(c Config) http.Handler {
-	s := &server{Config: c}
+func New(c Config) (http.Handler, error) {
+	s := &server{Config: c, sameSite: http.NewCrossOriginProtection(), attempts: attempts{of: map[string]*tried{}}}
+	var err error
+	if s.public, err = url.Parse(c.PublicURL); err != nil {
+		return nil, fmt.Errorf("public address: %w", err)
+	}
+	// For browsers that say where a request is from, and proxies that do not
+	// keep the Host header.
+	if err := s.sameSite.AddTrustedOrigin(s.public.Scheme + "://" + s.public.Host); err != nil {
+		return nil, fmt.Errorf("public address: %w", err)
+	}
+	program, err := console.Program()
+	if err != nil {
+		return nil, err
+	}
 	s.json = awsjson.New(awsjson.Config{
 		Operations:   s.operations(),
 		Authenticate: s.authenticate,
@@ -49,17 +71,29 @@ func New(c Config) http.Handler {
 		Log:          c.Log,
 	})
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /{$}", s.call)
-	mux.HandleFunc("GET /healthz", s.health)
-	mux.HandleFunc("GET /badges", s.badge)
-	mux.Handle("POST "+credential.HookPath, c.Webhooks)
-	return mux
+	for _, at := range slices.Compact([]string{"", s.public.Path}) {
+		mux.HandleFunc("POST "+at+"/{$}", s.call)
+		mux.HandleFunc("GET "+at+"/healthz", s.health)
+		mux.HandleFunc("GET "+at+"/badges", s.badge)
+		mux.Handle("POST "+at+credential.HookPath, c.Webhooks)
+		mux.HandleFunc("GET "+at+"/{$}", func(w http.ResponseWriter, _ *http.Request) { redirect(w, "console/") })
+		mux.HandleFunc("GET "+at+"/console", func(w http.ResponseWriter, _ *http.Request) { redirect(w, "console/") })
+		mux.Handle("GET "+at+"/console/", program)
+		mux.HandleFunc("GET "+at+"/console/login", s.loginForm)
+		mux.HandleFunc("POST "+at+"/console/login", s.login)
+		mux.HandleFunc("POST "+at+"/console/logout", s.logout)
+		mux.HandleFunc("GET "+at+"/console/oauth/callback", s.oauth)
+	}
+	return mux, nil
 }
 
 type server struct {
 	Config
 	verifier sigv4.Verifier
 	json     http.Handler
+	public   *url.URL
+	sameSite *http.CrossOriginProtection
+	attempts attempts
 }
 
 // operations is what X-Amz-Target can name.
@@ -77,13 +111,13 @@ func (s *server) operations() map[string]awsjson.Operation {
 		{"corbel", &corbel.Contract, corbel.Calls(service.CredentialService{Service: s.Service})},
 	} {
 		for name, call := range m.calls {
-			// A credential for one service is no good for another.
 			all[m.model.TargetPrefix+"."+name] = awsjson.Operation{Name: name, Call: func(ctx context.Context, doc []byte) (any, error) {
-				if err := signedFor(ctx, m.model.SigningName); err != nil {
+				ctx, err := calling(ctx, m.model.SigningName)
+				if err != nil {
 					return nil, err
 				}
 				var out any
-				err := s.Service.Authorize(ctx, m.action, name, doc)
+				err = s.Service.Authorize(ctx, m.action, name, doc)
 				if err == nil {
 					out, err = call(ctx, doc)
 				}
@@ -99,14 +133,24 @@ func (s *server) operations() map[string]awsjson.Operation {
 
 type identityKey struct{}
 
-func signedFor(ctx context.Context, service string) error {
-	return ctx.Value(identityKey{}).(sigv4.Identity).ForService(service)
+// calling says that the request calls the service. A signature for one service
+// is no good for another; a session is good for all.
+func calling(ctx context.Context, service string) (context.Context, error) {
+	p := access.From(ctx)
+	if p.Session != "" {
+		p.Service = service
+		return access.With(ctx, p), nil
+	}
+	return ctx, ctx.Value(identityKey{}).(sigv4.Identity).ForService(service)
 }
 
-// authenticate verifies a request's signature and puts the principal into its
-// context.
+// authenticate verifies a request's signature, or the session that it carries
+// instead, and puts the principal into its context.
 func (s *server) authenticate(r *http.Request, body []byte) (context.Context, error) {
 	ctx := r.Context()
+	if token := session(r); token != "" && r.Header.Get("Authorization") == "" {
+		return s.fromSession(r, token)
+	}
 	var key store.AccessKey
 	var policy *access.Policy
 	id, err := s.verifier.Verify(r, body, s.Now(), func(ctx context.Context, keyID string) (string, error) {
@@ -120,14 +164,14 @@ func (s *server) authenticate(r *http.Request, body []byte) (context.Context, er
 	if err != nil {
 		return nil, err
 	}
-	if !key.Expires.IsZero() && !s.Now().Before(key.Expires) {
+	if key.Ended(s.Now()) {
 		return nil, api.Errorf("ExpiredTokenException", "The security token included in the request is expired")
 	}
 	ctx = context.WithValue(ctx, identityKey{}, id)
 	return access.With(ctx, access.Principal{
 		Scope: store.Scope{Account: key.Account, Region: id.Region}, User: key.User, KeyID: key.ID,
 		Service: id.Service, From: from(r), Agent: r.UserAgent(), RequestID: awsjson.RequestID(ctx),
-		Secure: r.TLS != nil, Policy: policy,
+		Secure: r.TLS != nil, Policy: policy, Ends: key.Expires,
 	}), nil
 }
 
@@ -175,7 +219,7 @@ func (s *server) query(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, err := s.authenticate(r, body)
 	if err == nil {
-		err = signedFor(ctx, "sts")
+		ctx, err = calling(ctx, "sts")
 	}
 	var bad *sigv4.Error
 	if errors.As(err, &bad) {

@@ -118,6 +118,18 @@ func (s *Service) ImportSourceCredentials(ctx context.Context, in *api.ImportSou
 		}
 		c.Health = health
 	}
+	err := s.keep(ctx, c, overwrite, "ImportSourceCredentials", func(c store.Credential) ([]byte, error) {
+		return credential.Seal(s.Vault, c, user, in.Token)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &api.ImportSourceCredentialsOutput{Arn: &c.ARN}, nil
+}
+
+// keep stores a credential with what seal seals for it, in place of an old one
+// if overwrite is set.
+func (s *Service) keep(ctx context.Context, c store.Credential, overwrite bool, event string, seal func(store.Credential) ([]byte, error)) error {
 	err := s.Store.Update(ctx, func(tx store.Tx) error {
 		old, err := tx.Credential(ctx, c.Scope, c.ServerType)
 		switch {
@@ -132,19 +144,18 @@ func (s *Service) ImportSourceCredentials(ctx context.Context, in *api.ImportSou
 		}
 		c.Modified, c.NextCheck = s.Now(), s.Checker.Next(c.Health)
 		c.Generation++
-		if c.Sealed, err = credential.Seal(s.Vault, c, user, in.Token); err != nil {
+		if c.Sealed, err = seal(c); err != nil {
 			return err
 		}
 		if err := tx.PutCredential(ctx, c); err != nil {
 			return fmt.Errorf("store credential %s: %w", c.ARN, err)
 		}
-		return s.audit(ctx, tx, "ImportSourceCredentials", c.ARN, fmt.Sprintf("%s, generation %d, %s", c.AuthType, c.Generation, c.Health.State))
+		return s.audit(ctx, tx, event, c.ARN, fmt.Sprintf("%s, generation %d, %s", c.AuthType, c.Generation, c.Health.State))
 	})
-	if err != nil {
-		return nil, err
+	if err == nil {
+		s.Checker.Wake()
 	}
-	s.Checker.Wake()
-	return &api.ImportSourceCredentialsOutput{Arn: &c.ARN}, nil
+	return err
 }
 
 func exists(t api.ServerType) error {

@@ -17,7 +17,10 @@ import (
 // CredentialService implements Corbel's own operations: what people want to
 // know of their source credentials and CodeBuild's API does not tell. No
 // answer contains a token.
-type CredentialService struct{ *Service }
+type CredentialService struct {
+	corbel.Unsupported
+	*Service
+}
 
 var _ corbel.Service = CredentialService{}
 

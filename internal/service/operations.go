@@ -145,6 +145,19 @@ var OwnOperations = []Operation{
 	{"UpdateWebhookPolling", Full, "`corbel webhook poll`"},
 	{"ListPendingApprovals", Full, "`corbel webhook approvals`"},
 	{"ApprovePullRequest", Full, "`corbel webhook approve`"},
+	{"StartOAuth", Full, "`-oauth` names the apps; flow WEB for the console's sessions, DEVICE for every caller"},
+	{"PollOAuth", Full, ""},
+	{"ListRepositories", None, ""},
+	{"DescribeSession", Full, ""},
+	{"DescribeServer", Full, ""},
+	{"CheckBuildspec", Full, ""},
+	{"ListBuildSummaries", Full, ""},
+	{"DescribeBuildStatistics", Full, "at most the 100 projects that were built last"},
+	{"ListAccessKeys", Full, "`corbel keys list`"},
+	{"CreateAccessKey", Full, "`corbel keys create`"},
+	{"DeleteAccessKey", Full, "`corbel keys delete`"},
+	{"PutAccessKeyPolicy", Full, "`corbel keys policy`"},
+	{"ListAuditRecords", Full, "of the caller's account; `corbel audit list`"},
 }
 
 // OperationsDocument writes docs/operations.md.

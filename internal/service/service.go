@@ -34,8 +34,10 @@ type Service struct {
 
 	Store   store.Store
 	Vault   *vault.Vault
+	Keys    *access.Keys
 	Hosts   *forge.Hosts
 	Checker *credential.Checker
+	Flows   *OAuthFlows
 	Logs    *buildlog.Logs
 	Log     *slog.Logger
 	Now     func() time.Time
@@ -43,6 +45,7 @@ type Service struct {
 	Verify    Verify
 	MaxQueued int    // builds waiting in an account; further starts are refused. 0 is no limit
 	URL       string // where people reach this server, without a slash at the end
+	About     About
 }
 
 // Verify says what an import does with the provider's opinion of a token.

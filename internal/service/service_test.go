@@ -103,7 +103,7 @@ func newBench(t testing.TB) *bench {
 		return "", errors.New("there are no secrets in these tests")
 	}}
 	b.Service = &Service{
-		Store: st, Vault: v, Hosts: hosts, Logs: logs, Log: log, Verify: Reject, URL: "http://127.0.0.1:8040", Now: now,
+		Store: st, Vault: v, Keys: &access.Keys{Store: st, Vault: v, Now: now}, Hosts: hosts, Logs: logs, Log: log, Verify: Reject, URL: "http://127.0.0.1:8040", Now: now,
 		Checker: credential.NewChecker(resolver, map[api.ServerType]forge.Forge{api.ServerTypeGITHUB: ask, api.ServerTypeGITHUB_ENTERPRISE: ask}, time.Hour, log),
 	}
 	return b

@@ -12,6 +12,10 @@ type AuditReader interface {
 	// AuditLines lists lines in their order, those after seq. limit is at
 	// least 1.
 	AuditLines(ctx context.Context, seq int64, limit int) ([]AuditLine, error)
+	// AccountAudit lists the lines of an account from the newest on, those
+	// before the line with the number, which is 0 for the start. resource is the
+	// ARN that they are about; "" is any. limit is at least 1.
+	AccountAudit(ctx context.Context, account, resource string, before int64, limit int) ([]AuditLine, error)
 }
 
 // AuditWriter is what can be written of it. There is no way to change or

@@ -66,8 +66,12 @@ type Reader interface {
 	SealedReader
 	AuditReader
 	WebhookReader
+	SessionReader
 
 	Account(ctx context.Context, id string) (Account, error)
+	// Regions lists the regions in which an account has projects or source
+	// credentials, by name.
+	Regions(ctx context.Context, account string) ([]string, error)
 	Accounts(ctx context.Context) ([]Account, error)
 	AccessKey(ctx context.Context, id string) (AccessKey, error)
 	// AccessKeys lists an account's keys, oldest first.
@@ -88,6 +92,13 @@ type Reader interface {
 	// BuildKeys lists a page of builds: of one project by number, or of the
 	// scope by the time of their request. limit is at least 1.
 	BuildKeys(ctx context.Context, s Scope, page BuildPage) ([]BuildKey, error)
+	// BuildOutcomes gives visit each build that was requested since then, of one
+	// project or with "" of the scope, the newest first. It ends with an error
+	// of visit, which must not use the store.
+	BuildOutcomes(ctx context.Context, s Scope, project string, since time.Time, visit func(BuildOutcome) error) error
+	// UnfinishedBuilds counts the builds of a project, or with "" of the scope,
+	// that are queued and that are running.
+	UnfinishedBuilds(ctx context.Context, s Scope, project string) (queued, running int, err error)
 	// ActiveBuilds counts a project's builds that are queued or running,
 	// but no further than limit.
 	ActiveBuilds(ctx context.Context, s Scope, project string, limit int) (int, error)
@@ -119,10 +130,12 @@ type Tx interface {
 	SealedWriter
 	AuditWriter
 	WebhookWriter
+	SessionWriter
 
 	PutAccount(ctx context.Context, a Account) error
 	// PutAccessKey stores a new key; ErrExists if the id is taken.
 	PutAccessKey(ctx context.Context, k AccessKey) error
+	// DeleteAccessKey removes a key with the sessions that stand for it.
 	DeleteAccessKey(ctx context.Context, id string) error
 	// SetPolicy replaces a key's policy; ErrNotFound if there is no such key.
 	SetPolicy(ctx context.Context, id, policy string) error
@@ -211,6 +224,9 @@ type AccessKey struct {
 	Expires time.Time // zero is never
 }
 
+// Ended reports whether the key's time is over.
+func (k AccessKey) Ended(now time.Time) bool { return !k.Expires.IsZero() && !now.Before(k.Expires) }
+
 // A ProjectPage asks for a page of project names after After.
 type ProjectPage struct {
 	SortBy     api.ProjectSortByType // default NAME
@@ -228,7 +244,10 @@ type ProjectKey struct {
 
 // A BuildPage asks for a page of builds after After.
 type BuildPage struct {
-	Project    string // "" is all of the scope
+	Project    string         // "" is all of the scope
+	Status     api.StatusType // "" is any, as is an Initiator of ""
+	Initiator  string
+	Since      time.Time // leaves out what was requested before
 	Descending bool
 	After      *BuildKey // nil is the start
 	Limit      int
@@ -239,6 +258,14 @@ type BuildKey struct {
 	ID        string
 	Number    int64
 	Requested time.Time
+}
+
+// A BuildOutcome is what became of a build.
+type BuildOutcome struct {
+	ID, Project string
+	Status      api.StatusType
+	Requested   time.Time
+	Ended       time.Time // zero is not yet
 }
 
 // A BuildState is where a build stands in the queue.

@@ -26,11 +26,17 @@ import (
 var Provider = forge.Provider{
 	Name:   "Bitbucket",
 	Server: api.ServerTypeBITBUCKET, Known: "bitbucket.org", Git: "https://bitbucket.org", API: "https://api.bitbucket.org/2.0",
-	APIPath: "/2.0",
-	Auth:    []api.AuthType{api.AuthTypeBASIC_AUTH, api.AuthTypePERSONAL_ACCESS_TOKEN},
-	GitUser: gitUser,
-	Tokens:  func(string) string { return "https://id.atlassian.com/manage-profile/security/api-tokens" },
-	New:     func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },
+	APIPath:  "/2.0",
+	Auth:     []api.AuthType{api.AuthTypeBASIC_AUTH, api.AuthTypePERSONAL_ACCESS_TOKEN},
+	GitUser:  gitUser,
+	Scopes:   scopes(),
+	UserHint: "the e-mail address of the Atlassian account for an API token, the Bitbucket user name for an app password",
+	Tokens:   func(string) string { return "https://id.atlassian.com/manage-profile/security/api-tokens" },
+	// Source: Atlassian, "Use OAuth on Bitbucket Cloud". The consumer says which
+	// scopes.
+	OAuth:      &forge.OAuthPaths{Authorize: "/site/oauth2/authorize", Token: "/site/oauth2/access_token", Basic: true},
+	Deliveries: deliveries,
+	New:        func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },
 }
 
 // A Forge speaks Bitbucket Cloud's REST API. It implements forge.Forge.
@@ -63,18 +69,25 @@ func gitUser(t forge.Token) string {
 // Source: user guide, "Access token prerequisites"; Atlassian, "Bitbucket
 // OAuth scopes" and "API token permissions".
 var asked = []struct {
-	scope, purpose string
-	granted        []string
+	forge.Scope
+	granted []string
 }{
-	{"repository:read", "clone private repositories and find their branches and tags", []string{
+	{forge.Scope{Name: "repository:read", For: "clone private repositories and find their branches and tags"}, []string{
 		"repository", "repository:read", "repository:write", "repository:admin", "read:repository:bitbucket", "pullrequest", "pullrequest:read", "pullrequest:write",
 	}},
-	{"pullrequest:read", "build pull requests", []string{
+	{forge.Scope{Name: "pullrequest:read", For: "build pull requests"}, []string{
 		"pullrequest", "pullrequest:read", "pullrequest:write", "read:pullrequest:bitbucket",
 	}},
-	{"webhook", "make and remove webhooks", []string{
+	{forge.Scope{Name: "webhook", For: "make and remove webhooks"}, []string{
 		"webhook", "write:webhook:bitbucket",
 	}},
+}
+
+func scopes() (list []forge.Scope) {
+	for _, a := range asked {
+		list = append(list, a.Scope)
+	}
+	return list
 }
 
 // granted reports whether one of the names is among the scopes.
@@ -140,6 +153,8 @@ func required(a *forge.Reply) []string {
 // Source: Atlassian, formats of tokens.
 func kindOf(t forge.Token, a *forge.Reply) forge.Kind {
 	switch value := t.Value.Reveal(); {
+	case t.Auth == api.AuthTypeOAUTH:
+		return forge.OAuth
 	case strings.HasPrefix(value, "ATCTT"), strings.HasSuffix(a.Header.Get("X-Credential-Type"), "_access_token") && t.Auth != api.AuthTypeBASIC_AUTH:
 		return forge.Resource
 	case strings.HasPrefix(value, "ATATT"):
@@ -198,7 +213,7 @@ func (f *Forge) CheckCredential(ctx context.Context, host forge.Host, t forge.To
 				if check.Purpose == nil {
 					check.Purpose = map[string]string{}
 				}
-				check.Missing, check.Purpose[want.scope] = append(check.Missing, want.scope), want.purpose
+				check.Missing, check.Purpose[want.Name] = append(check.Missing, want.Name), want.For
 			}
 		}
 	}

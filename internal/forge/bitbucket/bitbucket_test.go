@@ -3,12 +3,19 @@ package bitbucket_test
 import (
 	"testing"
 
+	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/forge"
 	"github.com/corbel-build/corbel/internal/forge/bitbucket"
 	"github.com/corbel-build/corbel/internal/forge/forgetest"
 )
 
 var states = map[string]string{forge.Pending: "INPROGRESS", forge.Success: "SUCCESSFUL", forge.Failure: "FAILED", forge.Fault: "STOPPED"}
+
+var roles = map[api.PullRequestBuildApproverRole]string{
+	api.PullRequestBuildApproverRoleBITBUCKET_READ:  "read",
+	api.PullRequestBuildApproverRoleBITBUCKET_WRITE: "write",
+	api.PullRequestBuildApproverRoleBITBUCKET_ADMIN: "admin",
+}
 
 // An app password, an API token and an access token, each with the names that
 // its scopes have.
@@ -32,9 +39,15 @@ func TestForge(t *testing.T) {
 		},
 	} {
 		c.Provider, c.Dialect, c.Repo, c.States = bitbucket.Provider, &forgetest.Bitbucket, "octo-team/shop", states
+		c.Lacks, c.Roles, c.Vague = []string{"scope", "webhook"}, roles, true
+		if name == "AccessToken" {
+			c.Unlisted = []string{"access token", "address"}
+		}
+		c.ID = func(p forgetest.Person) string { return p.Account }
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			forgetest.Promises(t, c)
+			t.Run("Hooks", func(t *testing.T) { forgetest.Hooks(t, c) })
 		})
 	}
 }

@@ -464,9 +464,12 @@ func (f *Forge) Repositories(ctx context.Context, host forge.Host, t forge.Token
 	}
 	slices.Sort(workspaces)
 	at, number, _ := strings.Cut(page, " ")
-	n, err := strconv.Atoi(number)
-	if err != nil || n < 1 {
-		n = 1
+	n, err := c.Page(doing, number)
+	if err == nil && at != "" && !slices.Contains(workspaces, at) {
+		err = c.Failed("%s: there is no page %q", doing, page)
+	}
+	if err != nil {
+		return nil, "", err
 	}
 	for i, w := range workspaces {
 		if w < at {

@@ -22,8 +22,14 @@ var Provider = forge.Provider{
 	GitPrefix: "scm", Personal: true,
 	Auth:    []api.AuthType{api.AuthTypePERSONAL_ACCESS_TOKEN},
 	GitUser: func(forge.Token) string { return "x-token-auth" }, // any will do
-	Tokens:  func(web string) string { return web + "/plugins/servlet/access-tokens/manage" },
-	New:     func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },
+	// Source: Bitbucket Data Center, "HTTP access tokens".
+	Scopes: []forge.Scope{
+		{Name: "Repository read", For: "clone private repositories, find their branches, tags and pull requests, and show the result of a build on its commit"},
+		{Name: "Repository admin", For: "make and remove webhooks"},
+	},
+	Tokens:     func(web string) string { return web + "/plugins/servlet/access-tokens/manage" },
+	Deliveries: deliveries,
+	New:        func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },
 }
 
 // A Forge speaks Bitbucket Data Center's REST API. It implements forge.Forge.

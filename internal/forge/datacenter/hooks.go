@@ -243,14 +243,12 @@ func (f *Forge) Role(ctx context.Context, host forge.Host, t forge.Token, repo s
 type side struct {
 	ID           string // refs/heads/NAME
 	LatestCommit string
-	Repository   struct {
+	Repository   *struct {
 		ID      int64
 		Slug    string
 		Project struct{ Key string }
 	}
 }
-
-func (s side) name() string { return s.Repository.Project.Key + "/" + s.Repository.Slug }
 
 // pull is a pull request in an answer.
 type pull struct {
@@ -260,16 +258,19 @@ type pull struct {
 	FromRef, ToRef side
 }
 
-// request is p in the words of package forge. A fork that is gone takes its
-// pull requests along.
+// request is p in the words of package forge.
 func (p pull) request(host forge.Host) forge.PullRequest {
 	out := forge.PullRequest{
 		Number: p.ID, Title: p.Title, Author: p.Author.User.person(), Open: p.State == "OPEN",
-		HeadRepo: p.FromRef.name(), HeadRef: p.FromRef.ID, HeadSHA: p.FromRef.LatestCommit, BaseRef: p.ToRef.ID,
-		Fork: p.FromRef.Repository.ID != p.ToRef.Repository.ID,
+		HeadRef: p.FromRef.ID, HeadSHA: p.FromRef.LatestCommit, BaseRef: p.ToRef.ID,
+		Fork: true,
 	}
-	if out.Fork {
-		out.HeadURL = host.Clone("scm/" + out.HeadRepo)
+	if from, to := p.FromRef.Repository, p.ToRef.Repository; from != nil {
+		out.HeadRepo = from.Project.Key + "/" + from.Slug
+		out.Fork = to == nil || from.ID != to.ID
+		if out.Fork {
+			out.HeadURL = host.Clone("scm/" + out.HeadRepo)
+		}
 	}
 	return out
 }
@@ -384,19 +385,19 @@ func (f *Forge) Poll(ctx context.Context, host forge.Host, t forge.Token, repo s
 	return out, nil
 }
 
-// Repositories implements forge.Hooks. A page is where it begins. The list
+// Repositories implements forge.Hooks. A page is its number. The list
 // does not tell the default branch.
-func (f *Forge) Repositories(ctx context.Context, host forge.Host, t forge.Token, search, from string) ([]forge.Listed, string, error) {
+func (f *Forge) Repositories(ctx context.Context, host forge.Host, t forge.Token, search, page string) ([]forge.Listed, string, error) {
 	c := f.client(host, t)
 	query := url.Values{"permission": {"REPO_READ"}}
 	if search != "" {
 		query.Set("name", search)
 	}
-	start, err := strconv.Atoi(from)
-	if err != nil || start < 0 {
-		start = 0
+	n, err := c.Page("list repositories", page)
+	if err != nil {
+		return nil, "", err
 	}
-	a, err := c.Get(ctx, at("/api/1.0/repos?"+query.Encode(), start), "")
+	a, err := c.Get(ctx, at("/api/1.0/repos?"+query.Encode(), (n-1)*pageSize), "")
 	if err != nil {
 		return nil, "", err
 	}
@@ -412,8 +413,8 @@ func (f *Forge) Repositories(ctx context.Context, host forge.Host, t forge.Token
 		found = append(found, forge.Listed{Name: full, URL: host.Clone("scm/" + full), Private: !r.Public})
 	}
 	next := ""
-	if !p.IsLastPage && p.NextPageStart > 0 {
-		next = strconv.Itoa(p.NextPageStart)
+	if !p.IsLastPage {
+		next = strconv.Itoa(n + 1)
 	}
 	return found, next, err
 }

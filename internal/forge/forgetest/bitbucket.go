@@ -20,7 +20,7 @@ var Bitbucket = below("/2.0", Dialect{
 	push:  []string{"repository:write", "write:repository:bitbucket"},
 	gitUser: func(t *token, user string) bool {
 		switch {
-		case t.Bot:
+		case t.Bot, t.OAuth:
 			return user == "x-token-auth"
 		case t.Email != "":
 			return user == t.Login || user == "x-bitbucket-api-token-auth"
@@ -46,7 +46,7 @@ func bitbucket(v *visit) {
 		if v.token.Email != "" {
 			want = v.token.Email
 		}
-		if basic == v.token.Bot || basic && user != want {
+		if basic == (v.token.Bot || v.token.OAuth) || basic && user != want {
 			v.token = nil
 		}
 	}
@@ -57,6 +57,8 @@ func bitbucket(v *visit) {
 	kind := "apppassword"
 	if v.token.Bot {
 		kind = "repo_access_token"
+	} else if v.token.OAuth {
+		kind = "oauth2"
 	} else if v.token.Email != "" {
 		kind = "apitoken"
 	}
@@ -273,6 +275,7 @@ func (v *visit) bitbucketHooks(r *repository) {
 		}
 		set := func(k *Hook) {
 			k.Name, k.URL, k.Active, k.Events = in.Description, in.URL, in.Active, in.Events
+			k.Form = false // there are none
 			if in.Secret != nil {
 				k.Secret = *in.Secret
 			}

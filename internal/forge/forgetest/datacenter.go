@@ -258,6 +258,7 @@ func (v *visit) dataCenterHooks(key string, rest []string, scope string, fail fu
 		}
 		set := func(k *Hook) {
 			k.Name, k.URL, k.Active, k.Events = in.Name, in.URL, in.Active, in.Events
+			k.Form = false // there are none
 			if in.Configuration.Secret != nil {
 				k.Secret = *in.Configuration.Secret
 			}
@@ -310,17 +311,17 @@ func dataCenterCommit(c revision) object {
 }
 
 func (s *Server) dataCenterPull(r *repository, p *Pull) object {
-	source := s.source(r, p)
-	if source == nil {
-		source = r // pull requests of a fork go with it
-	}
 	side := func(r *repository, branch, sha string) object {
-		return object{"id": "refs/heads/" + branch, "displayId": branch, "latestCommit": sha, "type": "BRANCH", "repository": s.dataCenterRepository(r)}
+		out := object{"id": "refs/heads/" + branch, "displayId": branch, "latestCommit": sha, "type": "BRANCH"}
+		if r != nil { // else it is gone
+			out["repository"] = s.dataCenterRepository(r)
+		}
+		return out
 	}
 	out := object{
 		"id": p.Number, "version": 1, "title": p.Title, "description": p.Body, "state": map[string]string{"open": "OPEN", "closed": "DECLINED", "merged": "MERGED"}[p.State],
 		"open": p.State == "open", "closed": p.State != "open", "draft": false, "locked": false, "createdDate": p.Opened.UnixMilli(), "updatedDate": p.Changed.UnixMilli(),
-		"fromRef": side(source, p.Head, p.SHA), "toRef": side(r, p.Base, p.BaseSHA),
+		"fromRef": side(s.source(r, p), p.Head, p.SHA), "toRef": side(r, p.Base, p.BaseSHA),
 		"author":    object{"user": dataCenterUser(s.Person(p.Author)), "role": "AUTHOR", "approved": false, "status": "UNAPPROVED"},
 		"reviewers": []object{}, "participants": []object{}, "links": object{"self": []any{nil}},
 	}

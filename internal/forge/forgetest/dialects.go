@@ -141,7 +141,7 @@ func (v *visit) number(name string, without int) int {
 func window(list []object, start, size int) (part []object, more bool) {
 	start = min(start, len(list))
 	end := min(start+size, len(list))
-	return slices.Concat([]object{}, list[start:end]), end < len(list)
+	return append([]object{}, list[start:end]...), end < len(list)
 }
 
 // visible are the repositories that the token may know of whose name contains

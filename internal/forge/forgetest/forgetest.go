@@ -113,6 +113,7 @@ type Token struct {
 	Login string // the user; default octocat
 	Email string // of the user; Bitbucket's API tokens want it
 	Bot   bool   // a token of a repository, project or group rather than a person's
+	OAuth bool   // a token that an OAuth app was given
 	Role  int    // GitLab's access level in its projects; default maintainer
 
 	// Scopes make it a classic token, which may do what they say.
@@ -150,6 +151,7 @@ type Server struct {
 	faults        []*Fault
 	lastID        int64
 
+	oauth      oauth
 	deliveries deliveries
 	patience   time.Duration
 	serving    sync.WaitGroup // the accept loop, which Close ends
@@ -249,6 +251,16 @@ func (s *Server) RevokeToken(value api.Secret) {
 	delete(s.tokens, value)
 }
 
+// Used is how many requests the rate limit of a token has counted.
+func (s *Server) Used(value api.Secret) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.tokens[value]; t != nil {
+		return t.used
+	}
+	return 0
+}
+
 // may reports whether t has what one of the scopes allows, or the permission,
 // written "statuses=write".
 func (t *token) may(permission string, scopes ...string) bool {
@@ -287,6 +299,9 @@ func (t *token) sees(r *repository) bool {
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	rec, ok := s.record(w, r)
 	if !ok {
+		return
+	}
+	if s.serveOAuth(w, r) {
 		return
 	}
 	path, api := s.dialect.api(r.URL.Path)

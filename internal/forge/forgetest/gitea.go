@@ -1,6 +1,7 @@
 package forgetest
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"slices"
@@ -102,9 +103,9 @@ func gitea(v *visit) {
 func (v *visit) giteaRead(r *repository, fail func(int, string)) {
 	switch {
 	case v.is("GET", "repos", "*", "*", "collaborators", "*", "permission"):
-		p, ok := v.s.who(v.path[5])
+		p, ok := v.s.who(v.path[4])
 		if !ok {
-			fail(http.StatusNotFound, "user does not exist [uid: 0, name: "+v.path[5]+"]")
+			fail(http.StatusNotFound, "user does not exist [uid: 0, name: "+v.path[4]+"]")
 			return
 		}
 		role := v.s.role(r, p)
@@ -329,15 +330,15 @@ func (s *Server) giteaPull(r *repository, p *Pull) object {
 }
 
 // signGitea sets the headers of Gitea's deliveries, which are also those of
-// Gogs and of GitHub. The event of a delivery is the finer of two that the
-// headers name.
+// Gogs and of GitHub. Beside the event they name a finer type of it.
 // Source: Gitea, services/webhook.
 func signGitea(_ *Server, secret string, d *Delivery) {
 	h := d.Header
 	kind := d.Event
-	event := map[string]string{"pull_request_sync": "pull_request", "pull_request_comment": "issue_comment"}[kind]
-	if event == "" {
-		event = kind
+	if d.Event == "issue_comment" {
+		kind = "pull_request_comment" // others are not told of
+	} else if bytes.Contains(d.json, []byte(`"action":"synchronized"`)) {
+		kind = "pull_request_sync"
 	}
 	hex := ""
 	if secret != "" {
@@ -346,7 +347,7 @@ func signGitea(_ *Server, secret string, d *Delivery) {
 	}
 	for _, brand := range []string{"Gitea", "Gogs", "GitHub"} {
 		h.Set("X-"+brand+"-Delivery", d.GUID)
-		h.Set("X-"+brand+"-Event", event)
+		h.Set("X-"+brand+"-Event", d.Event)
 		h.Set("X-"+brand+"-Event-Type", kind)
 		if brand != "GitHub" {
 			h.Set("X-"+brand+"-Signature", hex) // empty without a secret
@@ -388,7 +389,7 @@ func tellGitea(s *Server, k Hook, h happening) []message {
 		body := object{"action": map[string]string{opened: "opened", updated: "synchronized", edited: "edited", closed: "closed", merged: "closed", reopened: "reopened"}[h.action], "number": h.pull.Number, "pull_request": s.giteaPull(h.repo, h.pull), "requested_reviewer": nil, "commit_id": "", "review": nil}
 		switch h.action {
 		case updated:
-			add("pull_request_sync", []string{"pull_request", "pull_request_sync"}, body)
+			add("pull_request", []string{"pull_request", "pull_request_sync"}, body)
 		case edited:
 			body["changes"] = object{"title": object{"from": "Another title"}}
 			add("pull_request", []string{"pull_request", "pull_request_only"}, body)
@@ -407,7 +408,7 @@ func tellGitea(s *Server, k Hook, h happening) []message {
 		if h.note.Edited {
 			body["action"], body["changes"] = "edited", object{"body": object{"from": "Another text"}}
 		}
-		add("pull_request_comment", []string{"pull_request", "pull_request_comment"}, body)
+		add("issue_comment", []string{"pull_request", "pull_request_comment"}, body)
 	case release:
 		r := h.release
 		add("release", []string{"release"}, object{"action": "published", "release": object{

@@ -277,6 +277,7 @@ func (v *visit) gitlabHooks(key string, r *repository) {
 		}
 		set := func(k *Hook) {
 			k.URL, k.Active = address, true
+			k.Form = false // there are none
 			if secret, ok := in["token"].(string); ok {
 				k.Secret = secret
 			}

@@ -169,6 +169,30 @@ func TestHappen(t *testing.T) {
 	}
 }
 
+// TestWebhooksOpenAPI: GitHub's description finds nothing wrong with what is
+// told.
+func TestWebhooksOpenAPI(t *testing.T) {
+	t.Parallel()
+	d := Webhooks(t)
+	s, _ := hooked(t, Options{})
+	story(t, s, func(string, ...string) {})
+	all := s.Deliveries("octo-org/shop")
+	if len(all) < 20 {
+		t.Errorf("%d deliveries, want 20 at least", len(all))
+	}
+	for _, one := range all {
+		if err := d.CheckDelivery(one); err != nil {
+			t.Error(err)
+		}
+	}
+	// The judge can say no.
+	one := all[len(all)-1]
+	one.json = []byte(strings.Replace(string(one.json), `"number":`, `"nummer":`, 1))
+	if d.CheckDelivery(one) == nil {
+		t.Error("CheckDelivery found nothing wrong with a pull request without a number")
+	}
+}
+
 // TestPush: what a push says.
 func TestPush(t *testing.T) {
 	t.Parallel()

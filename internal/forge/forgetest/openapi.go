@@ -2,11 +2,13 @@ package forgetest
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,18 +16,32 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// A Description is GitHub's own OpenAPI description of its REST API: the judge
-// of our requests and of the Server's answers.
+// A Description is GitHub's own OpenAPI description of its REST API, the judge
+// of our requests and of the Server's answers, or of its webhooks.
 type Description struct {
 	doc     object
 	schemas *jsonschema.Compiler
 }
 
-// OpenAPI loads the description from the file that the environment variable
-// CORBEL_OPENAPI names, or skips the test and says so. The file is
+// OpenAPI loads the description of the API from the file that the environment
+// variable CORBEL_OPENAPI names, or skips the test and says so. The file is
 // generated/api.github.com.json of the npm package @octokit/openapi;
 // testdata/fetch-openapi.sh fetches it.
 func OpenAPI(t *testing.T) *Description {
+	t.Helper()
+	return describe(t, described(t))
+}
+
+// Webhooks loads the description of the deliveries, which is webhooks.json
+// beside that of the API, as OpenAPI does. It is from the npm package
+// @octokit/openapi-webhooks.
+func Webhooks(t *testing.T) *Description {
+	t.Helper()
+	return describe(t, filepath.Join(filepath.Dir(described(t)), "webhooks.json"))
+}
+
+// described is where the description of the API is.
+func described(t *testing.T) string {
 	t.Helper()
 	path := os.Getenv("CORBEL_OPENAPI")
 	if path == "" {
@@ -34,6 +50,12 @@ func OpenAPI(t *testing.T) *Description {
 		}
 		t.Skip("CORBEL_OPENAPI is not set, so GitHub's OpenAPI description judges nothing; internal/forge/forgetest/testdata/fetch-openapi.sh fetches it")
 	}
+	return path
+}
+
+// describe reads a description.
+func describe(t *testing.T, path string) *Description {
+	t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatalf("read GitHub's OpenAPI description: %v", err)
@@ -46,6 +68,8 @@ func OpenAPI(t *testing.T) *Description {
 	d := &Description{doc: doc.(object), schemas: jsonschema.NewCompiler()}
 	d.schemas.DefaultDraft(jsonschema.Draft2020)
 	d.schemas.AssertFormat()
+	// The library takes a slash in braces, as in {/number}, for a mistake.
+	d.schemas.RegisterFormat(&jsonschema.Format{Name: "uri-template", Validate: func(any) error { return nil }})
 	if err := d.schemas.AddResource("openapi.json", doc); err != nil {
 		t.Fatalf("read GitHub's OpenAPI description %s: %v", path, err)
 	}
@@ -104,6 +128,19 @@ func (d *Description) Check(r Request) error {
 	}
 	if err := d.match(answer, r.Answer); err != nil {
 		return fmt.Errorf("answer %d %.400s: %w", r.Status, r.Answer, err)
+	}
+	return nil
+}
+
+// CheckDelivery judges a delivery as the Server sent it.
+func (d *Description) CheckDelivery(one Delivery) error {
+	var doc struct{ Action string }
+	if err := json.Unmarshal(one.json, &doc); err != nil {
+		return err
+	}
+	name := strings.TrimSuffix(strings.ReplaceAll(one.Event+"-"+doc.Action, "_", "-"), "-")
+	if err := d.match([]string{"webhooks", name, "post", "requestBody"}, one.json); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
 }

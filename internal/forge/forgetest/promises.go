@@ -32,6 +32,30 @@ type Case struct {
 	Missing []string
 	// States are the provider's words for the states of package forge.
 	States map[string]string
+
+	// The others are for Hooks alone.
+
+	// Lacks are words of the error that tells the owner of Narrow what is
+	// missing to make a hook.
+	Lacks []string
+	// Owners are the owners of hooks beside Repo.
+	Owners []forge.Owner
+	// Roles are the provider's words for its approver roles, as SetRole takes
+	// them, and ID is what it calls a person for good; nil is Person.ID.
+	Roles map[api.PullRequestBuildApproverRole]string
+	ID    func(Person) string
+	// Cut is how many files the provider tells of a comparison, and CutPull of
+	// a pull request; 0 is all.
+	Cut, CutPull int
+	// Conditional says that a poll that finds nothing costs no rate limit.
+	Conditional bool
+	// Unlisted are words of the error where Good cannot list repositories, and
+	// NoDefaults says that the list has no default branches.
+	Unlisted   []string
+	NoDefaults bool
+	// Vague says that a new title is told as new commits are, with the same
+	// commit.
+	Vague bool
 }
 
 // A stage is a server of a case, as Corbel sees it.

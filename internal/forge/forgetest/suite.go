@@ -136,7 +136,7 @@ func Run(t *testing.T, provider forge.Provider) {
 	run("Rename", rename)
 	t.Run("OpenAPI", func(t *testing.T) {
 		t.Parallel()
-		described(t, OpenAPI(t), NewSetup(t, provider))
+		judged(t, OpenAPI(t), NewSetup(t, provider))
 	})
 }
 
@@ -424,8 +424,8 @@ func rename(t *testing.T, s *Setup) {
 	wantError(t, err, forge.ErrUnreachable, "in a row")
 }
 
-// described makes calls of every sort and lets GitHub's description judge them.
-func described(t *testing.T, d *Description, s *Setup) {
+// judged makes calls of every sort and lets GitHub's description judge them.
+func judged(t *testing.T, d *Description, s *Setup) {
 	for _, token := range []api.Secret{Good, Narrow, FineGrained, ReadOnly, Unknown} {
 		_, err := s.Forge.CheckCredential(t.Context(), s.Host, pat(token))
 		leakless(t, err)
@@ -436,6 +436,7 @@ func described(t *testing.T, d *Description, s *Setup) {
 			leakless(t, s.Forge.SetStatus(t.Context(), s.Host, pat(token), Repo, st))
 		}
 	}
+	judgedHooks(t, s)
 	checked := 0
 	for _, r := range s.Server.Requests() {
 		switch {
@@ -450,7 +451,85 @@ func described(t *testing.T, d *Description, s *Setup) {
 			t.Errorf("%s %s: %v", r.Method, r.Path, err)
 		}
 	}
-	if checked < 8 {
-		t.Errorf("%d calls were judged, want 8 at least", checked)
+	if checked < 30 {
+		t.Errorf("%d calls were judged, want 30 at least", checked)
+	}
+}
+
+// judgedHooks makes the calls of forge.Hooks, to be judged.
+func judgedHooks(t *testing.T, s *Setup) {
+	f, ok := s.Forge.(forge.Hooks)
+	if !ok {
+		t.Fatalf("%T is no forge.Hooks", s.Forge)
+	}
+	good, ctx := pat(Good), t.Context()
+	s.Server.AddToken(Token{Value: Good, Scopes: []string{"repo", "admin:org_hook"}})
+	for _, o := range []forge.Owner{{Kind: forge.OfRepository, Name: Repo}, {Kind: forge.OfOrganization, Name: "octo-org"}} {
+		h := forge.Hook{Address: "https://corbel.example.com/hooks/1", Secret: "whsec_ForgetestDescribed000001", Events: []forge.EventType{forge.Push, forge.Comment}}
+		for range 2 {
+			if _, err := f.PutHook(ctx, s.Host, good, o, h); err != nil {
+				t.Error(err)
+			}
+		}
+		s.Server.Inject(Fault{Method: http.MethodPost, Times: 1, Do: Twice()})
+		h.Address += "/2"
+		if _, err := f.PutHook(ctx, s.Host, good, o, h); err != nil {
+			t.Error(err)
+		}
+		if err := f.DeleteHook(ctx, s.Host, good, o, h); err != nil {
+			t.Error(err)
+		}
+	}
+	ids, err := s.Server.AddCommits(Repo, Commit{Branch: "topic/x", Message: "a\n\nb", Tag: "v1", Files: map[string]string{"ü b": "1"}, Delete: []string{"README"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Server.AddRepository(Repository{Name: "octo-org/shop-fork", Fork: Repo}); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []Pull{{Head: "topic/x"}, {Head: "work", Fork: "octo-org/shop-fork", Commits: []Commit{{Files: map[string]string{"x": "1"}}}}} {
+		p, err := s.Server.OpenPull(Repo, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Fork != "" {
+			if _, err := s.Server.MergePull(Repo, p.Number, "octocat"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := f.PullRequest(ctx, s.Host, good, Repo, p.Number); err != nil {
+			t.Error(err)
+		}
+		if _, _, err := f.ChangedFiles(ctx, s.Host, good, Repo, p.Number, "", ""); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, pair := range [][2]string{{s.SHA, ids[0]}, {ids[0], s.SHA}, {zeros, ids[0]}} {
+		if _, _, err := f.ChangedFiles(ctx, s.Host, good, Repo, 0, pair[0], pair[1]); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := f.Message(ctx, s.Host, good, Repo, ids[0]); err != nil {
+		t.Error(err)
+	}
+	var marks map[string]string
+	for range 2 {
+		p, err := f.Poll(ctx, s.Host, good, Repo, marks)
+		if err != nil {
+			t.Fatal(err)
+		}
+		marks = p.Marks
+	}
+	if _, _, err := f.Repositories(ctx, s.Host, good, "", ""); err != nil {
+		t.Error(err)
+	}
+	mona := s.Server.Person("mona")
+	for _, role := range []string{"", "read", "triage", "admin", "release-manager/write"} {
+		if err := s.Server.SetRole(Repo, "mona", role); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Role(ctx, s.Host, good, Repo, forge.Person{ID: fmt.Sprint(mona.ID), Login: "mona"}); err != nil {
+			t.Error(err)
+		}
 	}
 }

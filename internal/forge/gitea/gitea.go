@@ -18,8 +18,13 @@ import (
 var Provider = forge.Provider{
 	Name: "Gitea",
 	Own:  api.ServerTypeGITEA, APIPath: "/api/v1",
-	Auth:       []api.AuthType{api.AuthTypePERSONAL_ACCESS_TOKEN},
-	GitUser:    func(forge.Token) string { return "corbel" }, // any will do
+	Auth:    []api.AuthType{api.AuthTypePERSONAL_ACCESS_TOKEN},
+	GitUser: func(forge.Token) string { return "corbel" }, // any will do
+	// Source: Gitea's documentation, "OAuth2 provider", scopes.
+	Scopes: []forge.Scope{
+		{Name: "read:user", For: "tell whose token it is"},
+		{Name: "write:repository", For: "clone private repositories, show the result of a build on its commit, and make and remove webhooks"},
+	},
 	Tokens:     func(web string) string { return web + "/user/settings/applications" },
 	Deliveries: deliveries,
 	New:        func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },

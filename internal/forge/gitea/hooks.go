@@ -447,12 +447,12 @@ func (f *Forge) Poll(ctx context.Context, host forge.Host, t forge.Token, repo s
 // Repositories implements forge.Hooks. A page is its number.
 func (f *Forge) Repositories(ctx context.Context, host forge.Host, t forge.Token, search, page string) ([]forge.Listed, string, error) {
 	c := f.client(host, t)
-	n, err := strconv.Atoi(page)
-	if err != nil || n < 1 {
-		n = 1
+	const doing = "list repositories"
+	n, err := c.Page(doing, page)
+	if err != nil {
+		return nil, "", err
 	}
 	p := pages{path: "/repos/search?" + url.Values{"q": {search}, "sort": {"updated"}, "order": {"desc"}}.Encode(), seen: (n - 1) * pageSize}
-	const doing = "list repositories"
 	a, err := c.Get(ctx, p.at(n), "")
 	if err != nil {
 		return nil, "", err

@@ -45,9 +45,15 @@ var Provider = forge.Provider{
 		return ""
 	},
 	Auth:    []api.AuthType{api.AuthTypePERSONAL_ACCESS_TOKEN},
+	Scopes:  asked,
 	GitUser: func(forge.Token) string { return "x-access-token" }, // any will do
 	Tokens: func(web string) string {
 		return web + "/settings/tokens/new?scopes=repo,admin:repo_hook&description=Corbel"
+	},
+	// Source: GitHub, "Authorizing OAuth apps".
+	OAuth: &forge.OAuthPaths{
+		Authorize: "/login/oauth/authorize", Token: "/login/oauth/access_token", Device: "/login/device/code",
+		Scopes: []string{"repo", "admin:repo_hook"},
 	},
 	Deliveries: deliveries,
 	New:        func(rt http.RoundTripper) forge.Forge { return New(rt) },
@@ -67,10 +73,10 @@ const (
 
 // asked are the scopes that the user guide asks for, in its order.
 // Source: user guide, "Access token prerequisites".
-var asked = []struct{ scope, purpose string }{
-	{"repo", "clone private repositories and find their branches, tags and pull requests"},
-	{"repo:status", "show the result of a build on its commit"},
-	{"admin:repo_hook", "make and remove webhooks"},
+var asked = []forge.Scope{
+	{Name: "repo", For: "clone private repositories and find their branches, tags and pull requests"},
+	{Name: "repo:status", For: "show the result of a build on its commit"},
+	{Name: "admin:repo_hook", For: "make and remove webhooks"},
 }
 
 // implied are the scopes that come with one. That repo is enough for hooks is
@@ -149,11 +155,11 @@ func missing(granted []string) (list []string, purpose map[string]string) {
 		have = append(have, implied[s]...)
 	}
 	for _, a := range asked {
-		if !slices.Contains(have, a.scope) {
+		if !slices.Contains(have, a.Name) {
 			if purpose == nil {
 				purpose = map[string]string{}
 			}
-			list, purpose[a.scope] = append(list, a.scope), a.purpose
+			list, purpose[a.Name] = append(list, a.Name), a.For
 		}
 	}
 	return list, purpose

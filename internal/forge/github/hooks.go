@@ -380,7 +380,7 @@ func (q question) compare(ctx context.Context, from, to string) (paths []string,
 	if err := q.get(ctx, "/compare/"+url.PathEscape(from)+"..."+url.PathEscape(to)+"?per_page=1", &out); err != nil {
 		return nil, "", false, err
 	}
-	if out.GetStatus() == "" {
+	if !slices.Contains([]string{"ahead", "behind", "diverged", "identical"}, out.GetStatus()) {
 		return nil, "", false, q.strange()
 	}
 	return names(out.Files), out.GetStatus(), len(out.Files) < maxCompared, nil

@@ -32,9 +32,12 @@ var Provider = forge.Provider{
 	Groups:  true,
 	Auth:    []api.AuthType{api.AuthTypePERSONAL_ACCESS_TOKEN},
 	GitUser: func(forge.Token) string { return "oauth2" }, // any will do
+	Scopes:  scopes(),
 	Tokens: func(web string) string {
 		return web + "/-/user_settings/personal_access_tokens?name=Corbel&scopes=api,read_repository"
 	},
+	// Source: GitLab, "OAuth 2.0 identity provider API".
+	OAuth:      &forge.OAuthPaths{Authorize: "/oauth/authorize", Token: "/oauth/token", Scopes: []string{"api", "read_repository"}},
 	Deliveries: deliveries,
 	New:        func(rt http.RoundTripper) forge.Forge { return &Forge{rt} },
 }
@@ -60,15 +63,26 @@ const (
 // each.
 // Source: GitLab, "Personal access token scopes".
 var asked = []struct {
-	scope, purpose string
-	granted        []string
+	forge.Scope
+	granted []string
 }{
-	{"read_repository", "clone private repositories and find their branches, tags and merge requests", []string{"read_repository", "write_repository", "api"}},
-	{"api", "show the result of a build on its commit, and make and remove webhooks", []string{"api"}},
+	{forge.Scope{Name: "read_repository", For: "clone private repositories and find their branches, tags and merge requests"}, []string{"read_repository", "write_repository", "api"}},
+	{forge.Scope{Name: "api", For: "show the result of a build on its commit, and make and remove webhooks"}, []string{"api"}},
+}
+
+func scopes() (list []forge.Scope) {
+	for _, a := range asked {
+		list = append(list, a.Scope)
+	}
+	return list
 }
 
 func (f *Forge) client(host forge.Host, t forge.Token) forge.REST {
 	return forge.REST{Transport: f.transport, Host: host, Token: t.Value, Sign: func(r *http.Request) {
+		if t.Auth == api.AuthTypeOAUTH {
+			r.Header.Set("Authorization", "Bearer "+t.Value.Reveal())
+			return
+		}
 		r.Header.Set("Private-Token", t.Value.Reveal())
 	}}
 }
@@ -115,10 +129,10 @@ func (f *Forge) CheckCredential(ctx context.Context, host forge.Host, t forge.To
 	if err := c.CheckToken(); err != nil {
 		return forge.Check{}, err
 	}
-	var self, who *forge.Reply
+	var own, who *forge.Reply
 	var selfErr, whoErr error
 	var calls sync.WaitGroup
-	calls.Go(func() { self, selfErr = c.Do(ctx, "GET", "/personal_access_tokens/self", nil) })
+	calls.Go(func() { own, selfErr = self(ctx, c, t) })
 	calls.Go(func() { who, whoErr = c.Do(ctx, "GET", "/user", nil) })
 	calls.Wait()
 	for _, err := range []error{selfErr, whoErr} {
@@ -126,7 +140,7 @@ func (f *Forge) CheckCredential(ctx context.Context, host forge.Host, t forge.To
 			return forge.Check{}, err
 		}
 	}
-	for _, a := range []*forge.Reply{self, who} {
+	for _, a := range []*forge.Reply{own, who} {
 		if a.Status == http.StatusUnauthorized {
 			return forge.Check{}, c.Refused("%s. It is mistyped, revoked or expired", words(c, a))
 		}
@@ -152,6 +166,9 @@ func (f *Forge) CheckCredential(ctx context.Context, host forge.Host, t forge.To
 		if user.Bot || bot(user.Username) {
 			check.Kind = forge.Resource
 		}
+		if t.Auth == api.AuthTypeOAUTH {
+			check.Kind = forge.OAuth
+		}
 	case http.StatusForbidden: // a scope that does not include it
 		if needed(who) == "" {
 			return forge.Check{}, c.Refused("%s", words(c, who)) // a blocked user, or terms to accept
@@ -159,7 +176,7 @@ func (f *Forge) CheckCredential(ctx context.Context, host forge.Host, t forge.To
 	default:
 		return forge.Check{}, c.Strange(name, who)
 	}
-	if self.Status != http.StatusOK || !self.Decode(&token) { // before GitLab 15.5, or a scope that does not include it
+	if own.Status != http.StatusOK || !own.Decode(&token) { // before GitLab 15.5, or a scope that does not include it
 		return check, nil
 	}
 	if token.Revoked || token.Active != nil && !*token.Active {
@@ -177,10 +194,19 @@ func (f *Forge) CheckCredential(ctx context.Context, host forge.Host, t forge.To
 			if check.Purpose == nil {
 				check.Purpose = map[string]string{}
 			}
-			check.Missing, check.Purpose[want.scope] = append(check.Missing, want.scope), want.purpose
+			check.Missing, check.Purpose[want.Name] = append(check.Missing, want.Name), want.For
 		}
 	}
 	return check, nil
+}
+
+// self asks what the token itself is. An OAuth app's is no personal one, so
+// nobody is asked.
+func self(ctx context.Context, c forge.REST, t forge.Token) (*forge.Reply, error) {
+	if t.Auth == api.AuthTypeOAUTH {
+		return &forge.Reply{Status: http.StatusNotFound}, nil
+	}
+	return c.Do(ctx, "GET", "/personal_access_tokens/self", nil)
 }
 
 // bot tells the users of project and group tokens by their names, such as
@@ -197,10 +223,10 @@ func project(repo string) string { return "/projects/" + url.PathEscape(repo) }
 // the user's role, and the scopes of the token.
 func (f *Forge) CheckRepository(ctx context.Context, host forge.Host, t forge.Token, repo string) (forge.Abilities, error) {
 	c := f.client(host, t)
-	var self, a *forge.Reply
+	var own, a *forge.Reply
 	var selfErr, err error
 	var calls sync.WaitGroup
-	calls.Go(func() { self, selfErr = c.Do(ctx, "GET", "/personal_access_tokens/self", nil) })
+	calls.Go(func() { own, selfErr = self(ctx, c, t) })
 	calls.Go(func() { a, err = c.Do(ctx, "GET", project(repo), nil) })
 	calls.Wait()
 	if err != nil {
@@ -210,7 +236,7 @@ func (f *Forge) CheckRepository(ctx context.Context, host forge.Host, t forge.To
 		return forge.Abilities{}, selfErr
 	}
 	var token struct{ Scopes []string }
-	told := self.Status == http.StatusOK && self.Decode(&token)
+	told := own.Status == http.StatusOK && own.Decode(&token)
 	has := func(scopes ...string) bool {
 		return slices.ContainsFunc(scopes, func(s string) bool { return slices.Contains(token.Scopes, s) })
 	}

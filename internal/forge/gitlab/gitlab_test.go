@@ -4,12 +4,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/forge"
 	"github.com/corbel-build/corbel/internal/forge/forgetest"
 	"github.com/corbel-build/corbel/internal/forge/gitlab"
 )
 
 var states = map[string]string{forge.Pending: "running", forge.Success: "success", forge.Failure: "failed", forge.Fault: "failed"}
+
+var roles = map[api.PullRequestBuildApproverRole]string{
+	api.PullRequestBuildApproverRoleGITLAB_GUEST:      "10",
+	api.PullRequestBuildApproverRoleGITLAB_PLANNER:    "15",
+	api.PullRequestBuildApproverRoleGITLAB_REPORTER:   "20",
+	api.PullRequestBuildApproverRoleGITLAB_DEVELOPER:  "30",
+	api.PullRequestBuildApproverRoleGITLAB_MAINTAINER: "40",
+	api.PullRequestBuildApproverRoleGITLAB_OWNER:      "50",
+}
 
 // A person's token and a project's, in a group of groups.
 func TestForge(t *testing.T) {
@@ -28,9 +38,12 @@ func TestForge(t *testing.T) {
 		},
 	} {
 		c.Provider, c.Dialect, c.Repo, c.States = gitlab.Provider, &forgetest.GitLab, "group/sub/shop", states
+		c.Good.Role, c.Owners, c.Roles = 50, []forge.Owner{{Kind: forge.OfGroup, Name: "group/sub"}}, roles
+		c.Lacks, c.Cut, c.CutPull = []string{"scope api"}, 1000, 1000
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			forgetest.Promises(t, c)
+			t.Run("Hooks", func(t *testing.T) { forgetest.Hooks(t, c) })
 		})
 	}
 }

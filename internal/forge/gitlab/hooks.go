@@ -519,13 +519,14 @@ func (w *watch) keep(key string) {
 }
 
 // all reads the whole list and keeps the ETags of its pages, unless there are
-// too many, or the last one is full: then another page would not show in it.
+// too many. After a last page that is full an empty one is read, so that it has
+// a mark and what is added there is seen.
 func all[T any](ctx context.Context, w *watch, key, path string, each func(T) bool) error {
-	n, size := 0, 0
+	n := 0
 	tags := map[string]string{}
 	err := w.c.Pages(ctx, at(path, 1), func(a *forge.Reply) (string, error) {
 		values, err := read[T](w.c, a, w.doing, needReporter)
-		n, size = n+1, len(values)
+		n++
 		if tag := a.Header.Get("ETag"); tag != "" {
 			tags[mark(key, n)] = tag
 		}
@@ -534,9 +535,12 @@ func all[T any](ctx context.Context, w *watch, key, path string, each func(T) bo
 				return "", nil
 			}
 		}
-		return after(path, a), err
+		if len(values) < pageSize {
+			return "", err
+		}
+		return at(path, n+1), err
 	})
-	if n <= maxMarks && size < pageSize && len(tags) == n {
+	if n <= maxMarks && len(tags) == n {
 		maps.Copy(w.marks, tags)
 	}
 	return err
@@ -550,9 +554,9 @@ func (f *Forge) Repositories(ctx context.Context, host forge.Host, t forge.Token
 	if search != "" {
 		query.Set("search", search)
 	}
-	n, err := strconv.Atoi(page)
-	if err != nil || n < 1 {
-		n = 1
+	n, err := c.Page("list projects", page)
+	if err != nil {
+		return nil, "", err
 	}
 	a, err := c.Get(ctx, at("/projects?"+query.Encode(), n), "")
 	if err != nil {

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"math"
 
 	"github.com/corbel-build/corbel/internal/store"
 )
@@ -18,10 +19,21 @@ func (q *queries) LastAudit(ctx context.Context) (l store.AuditLine, err error) 
 	return l, err
 }
 
+func scanAudit(r *sql.Rows, l *store.AuditLine) error { return r.Scan(auditDest(l)...) }
+
+func (q *queries) AccountAudit(ctx context.Context, account, resource string, before int64, limit int) ([]store.AuditLine, error) {
+	where, args := ` where account = $1 and seq < $2`, []any{account, before, limit}
+	if before == 0 {
+		args[1] = int64(math.MaxInt64)
+	}
+	if resource != "" {
+		where, args = where+` and resource = $4`, append(args, resource)
+	}
+	return list(ctx, q, scanAudit, auditColumns+where+` order by seq desc limit $3`, args...)
+}
+
 func (q *queries) AuditLines(ctx context.Context, seq int64, limit int) ([]store.AuditLine, error) {
-	return list(ctx, q, func(r *sql.Rows, l *store.AuditLine) error {
-		return r.Scan(auditDest(l)...)
-	}, auditColumns+` where seq > $1 order by seq limit $2`, seq, limit)
+	return list(ctx, q, scanAudit, auditColumns+` where seq > $1 order by seq limit $2`, seq, limit)
 }
 
 func (t *tx) PutAudit(ctx context.Context, l store.AuditLine) error {

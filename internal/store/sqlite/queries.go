@@ -137,6 +137,11 @@ func (q *queries) Accounts(ctx context.Context) ([]store.Account, error) {
 	}, `select id, created from account order by created, id`)
 }
 
+func (q *queries) Regions(ctx context.Context, account string) ([]string, error) {
+	return list(ctx, q, func(r *sql.Rows, region *string) error { return r.Scan(region) },
+		`select region from project where account = $1 union select region from source_credential where account = $1 order by region`, account)
+}
+
 func (q *queries) AccessKey(ctx context.Context, id string) (k store.AccessKey, err error) {
 	k.ID = id
 	err = q.row(ctx, `select account, username, sealed, created, policy, expires from access_key where id = $1`, []any{id},
@@ -258,9 +263,58 @@ func (q *queries) BuildKeys(ctx context.Context, s store.Scope, page store.Build
 			where, args = " and (requested, id) "+op+" ($4, $5)", append(args, millis(page.After.Requested), page.After.ID)
 		}
 	}
+	filter := func(column, op string, v any) {
+		args = append(args, v)
+		where += fmt.Sprintf(" and %s %s $%d", column, op, len(args))
+	}
+	if page.Status != "" {
+		filter("status", "=", string(page.Status))
+	}
+	if page.Initiator != "" {
+		filter("initiator", "=", page.Initiator)
+	}
+	if !page.Since.IsZero() {
+		column := "requested"
+		if page.Project != "" {
+			column = "+requested" // the order of numbers is what the index is for
+		}
+		filter(column, ">=", millis(page.Since))
+	}
 	return list(ctx, q, func(r *sql.Rows, k *store.BuildKey) error {
 		return r.Scan(&k.ID, &k.Number, (*ms)(&k.Requested))
 	}, `select id, number, requested from build where account = $1 and region = $2`+where+` order by `+by+` limit $3`, args...)
+}
+
+func (q *queries) BuildOutcomes(ctx context.Context, s store.Scope, project string, since time.Time, visit func(store.BuildOutcome) error) error {
+	where, args := ` and requested >= $3 order by requested desc, id desc`, []any{s.Account, s.Region, millis(since)}
+	if project != "" {
+		where, args = ` and +requested >= $3 and project = $4 order by number desc`, append(args, project)
+	}
+	rows, err := q.query(ctx, `select id, project, status, requested, ended from build where account = $1 and region = $2`+where, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var o store.BuildOutcome
+		if err := rows.Scan(&o.ID, &o.Project, &o.Status, (*ms)(&o.Requested), (*ms)(&o.Ended)); err != nil {
+			return err
+		}
+		if err := visit(o); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func (q *queries) UnfinishedBuilds(ctx context.Context, s store.Scope, project string) (queued, running int, err error) {
+	where, args := ``, []any{s.Account, s.Region}
+	if project != "" {
+		where, args = ` and project = $3`, append(args, project)
+	}
+	err = q.row(ctx, `select count(*) filter (where state = 0), count(*) filter (where state = 1) from build
+		where account = $1 and region = $2 and state < 2`+where, args, &queued, &running)
+	return queued, running, err
 }
 
 func (q *queries) ActiveBuilds(ctx context.Context, s store.Scope, project string, limit int) (n int, err error) {
@@ -383,6 +437,9 @@ func (t *tx) SetPolicy(ctx context.Context, id, policy string) error {
 }
 
 func (t *tx) DeleteAccessKey(ctx context.Context, id string) error {
+	if err := t.exec(ctx, `delete from session where key_id = $1`, id); err != nil {
+		return err
+	}
 	return t.must(ctx, store.ErrNotFound, `delete from access_key where id = $1`, id)
 }
 

@@ -415,6 +415,27 @@ func audit(b *bench) {
 	list, err := b.s.AuditLines(b.ctx, 1, 1)
 	b.is("AuditLines", err, nil)
 	b.same("AuditLines, one page", list, []store.AuditLine{line(2)})
+
+	foreign, about := line(4), line(5)
+	foreign.Account = elsewhere[1].Account
+	about.Doc = []byte(`{"resource":"arn:x"}`)
+	b.update(func(tx store.Tx) error { return errors.Join(tx.PutAudit(b.ctx, foreign), tx.PutAudit(b.ctx, about)) })
+	for _, c := range []struct {
+		what, resource string
+		before         int64
+		limit          int
+		want           []store.AuditLine
+	}{
+		{"from the newest on", "", 0, 2, []store.AuditLine{about, line(3)}},
+		{"the next page", "", 3, 9, []store.AuditLine{line(2), line(1)}},
+		{"about a resource", "arn:x", 0, 9, []store.AuditLine{about}},
+		{"about another", "arn", 0, 9, []store.AuditLine{}},
+		{"about it, before it", "arn:x", 5, 9, []store.AuditLine{}},
+	} {
+		list, err := b.s.AccountAudit(b.ctx, home.Account, c.resource, c.before, c.limit)
+		b.is("AccountAudit", err, nil)
+		b.same("AccountAudit, "+c.what, list, c.want)
+	}
 }
 
 // status is a commit status that is due at a second.

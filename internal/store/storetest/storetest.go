@@ -33,6 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	}{
 		{"Accounts", accounts},
 		{"AccessKeys", accessKeys},
+		{"Sessions", sessions},
 		{"Credentials", credentials},
 		{"Secrets", secrets},
 		{"Sealed", sealed},
@@ -42,7 +43,10 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"Badges", badges},
 		{"Builds", builds},
 		{"BuildKeys", buildKeys},
+		{"BuildFilters", buildFilters},
+		{"BuildOutcomes", buildOutcomes},
 		{"BuildNumbers", buildNumbers},
+		{"Regions", regions},
 		{"ScopesAreApart", scopesAreApart},
 		{"DocumentsAreCopies", documentsAreCopies},
 

@@ -1,0 +1,289 @@
+import Box from "@cloudscape-design/components/box";
+import Button from "@cloudscape-design/components/button";
+import CloudscapeLink from "@cloudscape-design/components/link";
+import Container from "@cloudscape-design/components/container";
+import FormField from "@cloudscape-design/components/form-field";
+import Header from "@cloudscape-design/components/header";
+import Input from "@cloudscape-design/components/input";
+import KeyValuePairs, { type KeyValuePairsProps } from "@cloudscape-design/components/key-value-pairs";
+import Modal from "@cloudscape-design/components/modal";
+import SpaceBetween from "@cloudscape-design/components/space-between";
+import Table from "@cloudscape-design/components/table";
+import Tabs from "@cloudscape-design/components/tabs";
+import { useState } from "react";
+import { useNavigate, useParams, useSearchParams } from "react-router";
+import { useAction, useCall } from "../api";
+import type { Project, ProjectSource } from "../api.gen";
+import { ProjectBuilds } from "../project/builds";
+import { isInline } from "../project/draft";
+import { StartBuild } from "../project/start";
+import { words } from "../project/webhook";
+import { useProviders } from "../source/providers";
+import { describe, flash } from "../ui/flash";
+import { isWebAddress, Link } from "../ui/link";
+import { Page } from "../ui/page";
+import { Answer, Empty } from "../ui/state";
+import { CredentialStatus } from "../ui/status";
+import { Copyable, Text } from "../ui/text";
+import { Time } from "../ui/time";
+
+export default function ProjectPage() {
+  const name = useParams()["project"]!;
+  const navigate = useNavigate();
+  const q = useCall("BatchGetProjects", { names: [name] }, { poll: 30_000 });
+  const project = q.data?.projects?.[0];
+  const [deleting, setDeleting] = useState(false);
+  return (
+    <Page
+      title={name}
+      description={project?.description && <Text>{project.description}</Text>}
+      actions={
+        project && (
+          <SpaceBetween direction="horizontal" size="xs">
+            <Button onClick={() => setDeleting(true)}>Delete</Button>
+            <Button onClick={() => navigate(`/projects/${encodeURIComponent(name)}/edit`)}>Edit</Button>
+            <StartBuild project={name} primary />
+          </SpaceBetween>
+        )
+      }
+    >
+      <Answer of={q} what="the project">
+        {() =>
+          project ? (
+            <Parts project={project} />
+          ) : (
+            <Empty title="There is no such project" action={<Button onClick={() => navigate("/projects")}>All projects</Button>}>
+              It may have been deleted, or be in another region.
+            </Empty>
+          )
+        }
+      </Answer>
+      {deleting && <Delete name={name} onClose={() => setDeleting(false)} />}
+    </Page>
+  );
+}
+
+/** The parts of a project, each a tab with an address of its own. */
+function Parts({ project }: { project: Project }) {
+  const [params, setParams] = useSearchParams();
+  return (
+    <Tabs
+      ariaLabel="Parts of the project"
+      activeTabId={params.get("tab") ?? "builds"}
+      onChange={(e) => setParams({ tab: e.detail.activeTabId }, { replace: true })}
+      tabs={[
+        { id: "builds", label: "Build history", content: <ProjectBuilds project={project.name!} /> },
+        { id: "details", label: "Build details", content: <Details project={project} /> },
+      ]}
+    />
+  );
+}
+
+function Part({ title, items, children }: { title: string; items?: KeyValuePairsProps["items"]; children?: React.ReactNode }) {
+  return (
+    <Container header={<Header variant="h2">{title}</Header>}>
+      <SpaceBetween size="l">
+        {items && <KeyValuePairs columns={3} minColumnWidth={200} items={items} />}
+        {children}
+      </SpaceBetween>
+    </Container>
+  );
+}
+
+function Details({ project: p }: { project: Project }) {
+  const e = p.environment;
+  const a = p.artifacts;
+  const cw = p.logsConfig?.cloudWatchLogs;
+  return (
+    <SpaceBetween size="l">
+      <Part
+        title="Project configuration"
+        items={[
+          { label: "ARN", value: <Copyable what="the ARN">{p.arn ?? ""}</Copyable> },
+          { label: "Created", value: <Time at={p.created} exact /> },
+          { label: "Last modified", value: <Time at={p.lastModified} exact /> },
+          { label: "Concurrent build limit", value: p.concurrentBuildLimit ?? "None" },
+          { label: "Build badge", value: p.badge?.badgeEnabled ? <Badge url={p.badge.badgeRequestUrl} /> : "Off" },
+          { label: "Tags", value: p.tags?.length ? p.tags.map((t) => <div key={t.key}><Text>{`${t.key}: ${t.value ?? ""}`}</Text></div>) : "None" },
+        ]}
+      />
+      <Sources project={p} />
+      {p.webhook && (
+        <Part
+          title="Primary source webhook events"
+          items={[
+            { label: "Payload address", value: p.webhook.payloadUrl ? <Text>{p.webhook.payloadUrl}</Text> : "-" },
+            { label: "At the provider", value: isWebAddress(p.webhook.url) ? <Text>{p.webhook.url}</Text> : "-" },
+            { label: "Pull requests", value: words(p.webhook.pullRequestBuildPolicy?.requiresCommentApproval ?? "-") },
+          ]}
+        >
+          {p.webhook.branchFilter && <Text>{`Branch filter ${p.webhook.branchFilter}`}</Text>}
+          {p.webhook.filterGroups?.map((g, i) => (
+            <div key={i}>
+              <Box variant="h4">Filter group {i + 1}</Box>
+              <ul className="plain">
+                {g.map((f, j) => (
+                  <li key={j}>
+                    {words(f.type)} {f.excludeMatchedPattern ? "does not match" : f.type === "EVENT" ? "is one of" : "matches"} <Text code>{f.pattern}</Text>
+                  </li>
+                ))}
+              </ul>
+            </div>
+          ))}
+        </Part>
+      )}
+      <Part
+        title="Environment"
+        items={[
+          { label: "Image", value: <Text>{e?.image}</Text> },
+          { label: "Environment type", value: e?.type ?? "-" },
+          { label: "Compute", value: e?.computeType ?? "-" },
+          { label: "Privileged", value: e?.privilegedMode ? "Yes" : "No" },
+          { label: "Timeout", value: `${p.timeoutInMinutes ?? 60} minutes` },
+          { label: "Queued timeout", value: `${p.queuedTimeoutInMinutes ?? 480} minutes` },
+          { label: "Service role", value: <Text>{p.serviceRole}</Text> },
+        ]}
+      >
+        {e?.environmentVariables?.length ? (
+          <Table
+            variant="embedded"
+            items={e.environmentVariables}
+            ariaLabels={{ tableLabel: "Environment variables" }}
+            columnDefinitions={[
+              { id: "name", header: "Environment variable", isRowHeader: true, cell: (v) => <Text>{v.name}</Text> },
+              { id: "value", header: "Value", cell: (v) => <Text>{v.value}</Text> },
+              { id: "type", header: "Type", cell: (v) => v.type ?? "PLAINTEXT" },
+            ]}
+          />
+        ) : null}
+      </Part>
+      <Part title="Buildspec">
+        {isInline(p.source?.buildspec) ? (
+          <pre className="code-block" tabIndex={0} aria-label="The buildspec">
+            <Text lines>{p.source?.buildspec}</Text>
+          </pre>
+        ) : (
+          <Text>{p.source?.buildspec || "buildspec.yml in the root of the source"}</Text>
+        )}
+      </Part>
+      <Part
+        title="Artifacts and logs"
+        items={[
+          { label: "Artifacts", value: a?.type === "S3" ? <Text>{`s3://${[a.location, a.path, a.name].filter(Boolean).join("/")}`}</Text> : a?.type === "CODEPIPELINE" ? "AWS CodePipeline" : "No artifacts" },
+          { label: "Cache", value: p.cache?.type === "S3" ? <Text>{p.cache.location}</Text> : p.cache?.type === "LOCAL" ? (p.cache.modes ?? []).map(words).join(", ") : "No cache" },
+          { label: "Log group", value: <Text>{cw?.groupName ?? `/aws/codebuild/${p.name}`}</Text> },
+        ]}
+      />
+    </SpaceBetween>
+  );
+}
+
+/** The sources of a project, and which credential each would use and why. */
+function Sources({ project: p }: { project: Project }) {
+  const { providers } = useProviders();
+  const resolved = useCall("ResolveSourceCredentials", { projectName: p.name! });
+  const list: { source: ProjectSource; version?: string }[] = [
+    ...(p.source ? [{ source: p.source, version: p.sourceVersion }] : []),
+    ...(p.secondarySources ?? []).map((source) => ({ source, version: p.secondarySourceVersions?.find((v) => v.sourceIdentifier === source.sourceIdentifier)?.sourceVersion })),
+  ];
+  return (
+    <Part title="Source">
+      {list.map(({ source: s, version }, i) => {
+        const r = resolved.data?.sources?.[i];
+        return (
+          <KeyValuePairs
+            key={i}
+            columns={3}
+            minColumnWidth={200}
+            items={[
+              { label: i === 0 ? "Source provider" : `Source ${s.sourceIdentifier}`, value: providers.find((o) => o.serverType === s.type)?.name ?? (s.type === "NO_SOURCE" ? "No source" : s.type) },
+              {
+                label: "Repository",
+                value: isWebAddress(s.location) ? (
+                  <CloudscapeLink external href={s.location}>
+                    <Text>{s.location}</Text>
+                  </CloudscapeLink>
+                ) : (
+                  <Text>{s.location ?? "-"}</Text>
+                ),
+              },
+              { label: "Source version", value: version ? <Text>{version}</Text> : "The default branch" },
+              {
+                label: "Credential",
+                value: resolved.error ? (
+                  <Text>{describe(resolved.error)}</Text>
+                ) : !r ? (
+                  "-"
+                ) : r.arn ? (
+                  <>
+                    <Link to={`/credentials?arn=${encodeURIComponent(r.arn)}`}>{r.arn.split(":").slice(5).join(":")}</Link> <CredentialStatus state={r.state} />
+                    {r.reason && <Box color="text-body-secondary"><Text>{r.reason}</Text></Box>}
+                  </>
+                ) : (
+                  <Text>{r.reason ?? "None"}</Text>
+                ),
+              },
+              { label: "Git clone depth", value: s.gitCloneDepth ? String(s.gitCloneDepth) : "Full" },
+              { label: "Build status to the provider", value: s.reportBuildStatus ? "Reported" : "Not reported" },
+            ]}
+          />
+        );
+      })}
+    </Part>
+  );
+}
+
+/** The badge's address as Markdown. The picture itself is not shown: it may come from another address than this page. */
+function Badge({ url }: { url: string | undefined }) {
+  if (!url) return <>On; its address is written with the next change of the project</>;
+  return <Copyable what="the badge as Markdown">{`![build](${url})`}</Copyable>;
+}
+
+function Delete({ name, onClose }: { name: string; onClose: () => void }) {
+  const [typed, setTyped] = useState("");
+  const navigate = useNavigate();
+  const del = useAction("DeleteProject");
+  function go() {
+    if (typed.trim() !== name) return;
+    del.mutate(
+      { name },
+      {
+        onSuccess: () => {
+          flash("success", `Deleted project ${name}`);
+          navigate("/projects");
+        },
+      },
+    );
+  }
+  return (
+    <Modal
+      visible
+      header={
+        <>
+          Delete <Text>{name}</Text>?
+        </>
+      }
+      closeAriaLabel="Close"
+      onDismiss={onClose}
+      footer={
+        <Box float="right">
+          <SpaceBetween direction="horizontal" size="xs">
+            <Button variant="link" onClick={onClose}>
+              Cancel
+            </Button>
+            <Button variant="primary" loading={del.isPending} disabled={typed.trim() !== name} onClick={go}>
+              Delete
+            </Button>
+          </SpaceBetween>
+        </Box>
+      }
+    >
+      <SpaceBetween size="m">
+        <Box>The project and its webhook are deleted and cannot be brought back. Its builds and their logs stay. Running builds go on.</Box>
+        <FormField label={`To confirm, enter ${name}`} errorText={del.error && <Text lines>{describe(del.error)}</Text>}>
+          <Input value={typed} onChange={(e) => setTyped(e.detail.value)} onKeyDown={(e) => e.detail.key === "Enter" && go()} autoFocus spellcheck={false} />
+        </FormField>
+      </SpaceBetween>
+    </Modal>
+  );
+}

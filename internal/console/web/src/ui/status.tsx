@@ -1,0 +1,32 @@
+import StatusIndicator, { type StatusIndicatorProps } from "@cloudscape-design/components/status-indicator";
+import type { CredentialState, StatusType } from "../api.gen";
+
+const build: Record<StatusType, [StatusIndicatorProps.Type, string]> = {
+  SUCCEEDED: ["success", "Succeeded"],
+  FAILED: ["error", "Failed"],
+  FAULT: ["error", "Fault"],
+  TIMED_OUT: ["error", "Timed out"],
+  IN_PROGRESS: ["in-progress", "In progress"],
+  STOPPED: ["stopped", "Stopped"],
+};
+
+/** The status of a build or of one of its phases. */
+export function BuildStatus({ status }: { status: StatusType | undefined }) {
+  const [type, text] = status ? build[status] : (["pending", "Pending"] as const);
+  return <StatusIndicator type={type}>{text}</StatusIndicator>;
+}
+
+const credential: Record<CredentialState, [StatusIndicatorProps.Type, string]> = {
+  VALID: ["success", "Valid"],
+  UNVERIFIED: ["pending", "Not verified yet"],
+  INSUFFICIENT: ["warning", "Lacks scopes"],
+  EXPIRING: ["warning", "About to expire"],
+  EXPIRED: ["error", "Expired"],
+  REVOKED: ["error", "Refused by the provider"],
+};
+
+/** How good a source credential is. */
+export function CredentialStatus({ state }: { state: CredentialState | undefined }) {
+  const [type, text] = state ? credential[state] : (["pending", "Unknown"] as const);
+  return <StatusIndicator type={type}>{text}</StatusIndicator>;
+}

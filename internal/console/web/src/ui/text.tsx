@@ -1,0 +1,54 @@
+import CopyToClipboard from "@cloudscape-design/components/copy-to-clipboard";
+import { Fragment } from "react";
+
+/** Control characters, and marks that change the direction of what follows or that show nothing. */
+const unseen = /([\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb])/;
+
+const names: Record<string, string> = {
+  "\u001b": "ESC",
+  "\u200b": "ZWSP",
+  "\u200e": "LRM",
+  "\u200f": "RLM",
+  "\u202a": "LRE",
+  "\u202b": "RLE",
+  "\u202c": "PDF",
+  "\u202d": "LRO",
+  "\u202e": "RLO",
+  "\u2066": "LRI",
+  "\u2067": "RLI",
+  "\u2068": "FSI",
+  "\u2069": "PDI",
+  "\ufeff": "BOM",
+};
+
+/**
+ * Text that somebody else wrote: a name, a branch, a message of a provider. It
+ * is shown as it is, its direction does not reach beyond it, and characters
+ * that cannot be seen are.
+ */
+export function Text({ children, lines, code }: { children: string | undefined; lines?: boolean; code?: boolean }) {
+  const parts = (children ?? "").split(unseen);
+  return (
+    <bdi className={"text" + (lines ? " lines" : "") + (code ? " code" : "")}>
+      {parts.map((p, i) =>
+        i % 2 === 0 ? (
+          <Fragment key={i}>{p}</Fragment>
+        ) : (
+          <span key={i} className="invisible">
+            {names[p] ?? "U+" + p.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}
+          </span>
+        ),
+      )}
+    </bdi>
+  );
+}
+
+/** An ARN, id or address that people copy. */
+export function Copyable({ children, what }: { children: string; what: string }) {
+  return (
+    <span>
+      <CopyToClipboard variant="icon" textToCopy={children} copyButtonAriaLabel={`Copy ${what}`} copySuccessText={`Copied ${what}`} copyErrorText="The browser did not copy" />{" "}
+      <Text>{children}</Text>
+    </span>
+  );
+}

@@ -1,0 +1,55 @@
+package service
+
+import (
+	"context"
+
+	"github.com/corbel-build/corbel/api"
+	"github.com/corbel-build/corbel/api/corbel"
+)
+
+// About is what DescribeServer tells of the installation.
+type About struct {
+	Version  string
+	Builds   int           // that run at a time
+	Executor func() string // where builds run, and what keeps them apart
+}
+
+// DescribeServer tells what this installation offers, and for each source
+// provider where its hosts are, how tokens are made and what they are for.
+func (s CredentialService) DescribeServer(context.Context, *corbel.DescribeServerInput) (*corbel.DescribeServerOutput, error) {
+	out := &corbel.DescribeServerOutput{
+		Version: some(s.About.Version), PublicUrl: &s.URL, Builds: &s.About.Builds, VerifyCredentials: new(string(s.Verify)),
+		Providers: []corbel.SourceProvider{},
+	}
+	if s.About.Executor != nil {
+		out.Executor = some(s.About.Executor())
+	}
+	for _, server := range s.Hosts.ServerTypes() {
+		p, _ := s.Hosts.Provider(server)
+		web, device := s.Checker.OAuth.Flows(server)
+		d := corbel.SourceProvider{
+			ServerType: new(string(server)), Name: new(serverNames[api.SourceType(server)]), Known: new(server == p.Server), GitUserHint: some(p.UserHint),
+			Hosts: []corbel.ProviderHost{}, TokenUrls: []corbel.TokenUrl{}, AuthTypes: texts(p.Auth),
+			Oauth:  &corbel.OAuthFlows{Web: &web, Device: &device},
+			Scopes: []corbel.AskedScope{}, Events: texts(p.Deliveries.Events), ApproverRoles: texts(p.Deliveries.Roles),
+		}
+		for _, h := range s.Hosts.For(server) {
+			d.Hosts = append(d.Hosts, corbel.ProviderHost{Name: &h.Name, Git: &h.Git, Api: &h.API, InsecureSsl: new(h.Insecure())})
+			d.TokenUrls = append(d.TokenUrls, corbel.TokenUrl{Host: &h.Name, Url: new(p.Tokens(h.Git))})
+		}
+		for _, a := range p.Scopes {
+			d.Scopes = append(d.Scopes, corbel.AskedScope{Scope: &a.Name, NeededFor: &a.For})
+		}
+		out.Providers = append(out.Providers, d)
+	}
+	return out, nil
+}
+
+// texts are the values of an enum as they are.
+func texts[T ~string](values []T) []string {
+	list := make([]string, len(values))
+	for i, v := range values {
+		list[i] = string(v)
+	}
+	return list
+}

@@ -1,0 +1,181 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/corbel-build/corbel/api"
+	"github.com/corbel-build/corbel/api/corbel"
+	"github.com/corbel-build/corbel/internal/access"
+	"github.com/corbel-build/corbel/internal/store"
+)
+
+// projectOf returns the name of the project that an operation of our own is
+// about, "" for none.
+func (s CredentialService) projectOf(ctx context.Context, ref *string) (string, error) {
+	if ref == nil {
+		return "", nil
+	}
+	p := access.From(ctx)
+	n, ok := name(p, "project", *ref)
+	if ok {
+		if _, err := s.Store.Project(ctx, p.Scope, n); err == nil {
+			return n, nil
+		} else if !absent(err) {
+			return "", fmt.Errorf("read project: %w", err)
+		}
+	}
+	return "", api.ResourceNotFoundException("Project cannot be found: %s", *ref)
+}
+
+// ListBuildSummaries lists builds with what a table shows of them, the newest
+// first.
+func (s CredentialService) ListBuildSummaries(ctx context.Context, in *corbel.ListBuildSummariesInput) (*corbel.ListBuildSummariesOutput, error) {
+	p := access.From(ctx)
+	project, err := s.projectOf(ctx, in.ProjectName)
+	if err != nil {
+		return nil, err
+	}
+	page := store.BuildPage{Project: project, Initiator: value(in.Initiator), Descending: true, Limit: defaultPage}
+	if in.Status != nil {
+		page.Status = api.StatusType(*in.Status)
+		all := api.Contract.Shapes[slices.IndexFunc(api.Contract.Shapes, func(s api.Shape) bool { return s.Name == "StatusType" })].Enum
+		if !slices.Contains(all, *in.Status) {
+			return nil, api.InvalidInputException("There is no build status %q: want one of %s", *in.Status, strings.Join(all, ", "))
+		}
+	}
+	if in.Since != nil {
+		page.Since = in.Since.Time
+	}
+	if in.MaxResults != nil {
+		page.Limit = *in.MaxResults
+	}
+	query := fmt.Sprintf("summaries %s %s %q %d", page.Project, page.Status, page.Initiator, page.Since.UnixMilli())
+	if page.After, err = after[store.BuildKey](p.Scope, query, in.NextToken); err != nil {
+		return nil, err
+	}
+	limit := page.Limit
+	page.Limit++
+	keys, err := s.Store.BuildKeys(ctx, p.Scope, page)
+	if err != nil {
+		return nil, fmt.Errorf("list builds: %w", err)
+	}
+	out := &corbel.ListBuildSummariesOutput{}
+	if len(keys) > limit {
+		keys = keys[:limit]
+		out.NextToken = nextToken(p.Scope, query, keys[limit-1])
+	}
+	ids := make([]string, len(keys))
+	for i, k := range keys {
+		ids[i] = k.ID
+	}
+	out.Builds, err = s.summaries(ctx, ids)
+	return out, err
+}
+
+// summaries are those of the builds that exist, in the order of ids.
+func (s CredentialService) summaries(ctx context.Context, ids []string) ([]corbel.ListedBuild, error) {
+	builds, err := s.Store.BuildDocuments(ctx, access.From(ctx).Scope, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read builds: %w", err)
+	}
+	list := make([]corbel.ListedBuild, len(builds))
+	for i, b := range builds {
+		list[i] = corbel.ListedBuild{
+			Id: b.Id, ProjectName: b.ProjectName, BuildNumber: b.BuildNumber, BuildStatus: new(string(b.BuildStatus)), CurrentPhase: b.CurrentPhase,
+			SourceVersion: b.SourceVersion, ResolvedSourceVersion: b.ResolvedSourceVersion, Initiator: b.Initiator, StartTime: b.StartTime, EndTime: b.EndTime,
+		}
+	}
+	return list, nil
+}
+
+// day collects the builds that were requested on one.
+type day struct {
+	counts  map[api.StatusType]int
+	seconds []float64 // of those that succeeded or failed
+}
+
+// DescribeBuildStatistics tells how many builds wait and run now, and what
+// became of those that were requested today and on the days before, by date
+// in UTC. Durations are from the request to the end, of builds that succeeded
+// or failed, in seconds.
+func (s CredentialService) DescribeBuildStatistics(ctx context.Context, in *corbel.DescribeBuildStatisticsInput) (*corbel.DescribeBuildStatisticsOutput, error) {
+	p := access.From(ctx)
+	project, err := s.projectOf(ctx, in.ProjectName)
+	if err != nil {
+		return nil, err
+	}
+	today := s.Now().UTC().Truncate(24 * time.Hour)
+	first := today.AddDate(0, 0, 1-*in.Days)
+	days := make([]day, *in.Days)
+	for i := range days {
+		days[i].counts = map[api.StatusType]int{}
+	}
+	out := &corbel.DescribeBuildStatisticsOutput{Days: []corbel.BuildDay{}, Projects: []corbel.ProjectStatistics{}}
+	var newest []string            // the newest build of each project
+	counts := map[string]*[2]int{} // project -> succeeded, failed
+	err = s.Store.BuildOutcomes(ctx, p.Scope, project, first, func(o store.BuildOutcome) error {
+		d := &days[min(int(o.Requested.Sub(first)/(24*time.Hour)), len(days)-1)]
+		d.counts[o.Status]++
+		n := counts[o.Project]
+		if n == nil {
+			n = new([2]int)
+			counts[o.Project], newest = n, append(newest, o.ID)
+		}
+		switch o.Status {
+		case api.StatusTypeSUCCEEDED:
+			n[0]++
+		case api.StatusTypeFAILED, api.StatusTypeFAULT, api.StatusTypeTIMED_OUT:
+			n[1]++
+		}
+		if !o.Ended.IsZero() && (o.Status == api.StatusTypeSUCCEEDED || o.Status == api.StatusTypeFAILED) {
+			d.seconds = append(d.seconds, o.Ended.Sub(o.Requested).Seconds())
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what became of builds: %w", err)
+	}
+	for i, d := range days {
+		b := corbel.BuildDay{
+			Date: new(first.AddDate(0, 0, i).Format(time.DateOnly)), Succeeded: new(d.counts[api.StatusTypeSUCCEEDED]), Failed: new(d.counts[api.StatusTypeFAILED]),
+			Stopped: new(d.counts[api.StatusTypeSTOPPED]), Faulted: new(d.counts[api.StatusTypeFAULT]), TimedOut: new(d.counts[api.StatusTypeTIMED_OUT]),
+		}
+		if len(d.seconds) > 0 {
+			slices.Sort(d.seconds)
+			b.MedianSeconds, b.P90Seconds = new(quantile(d.seconds, .5)), new(quantile(d.seconds, .9))
+		}
+		out.Days = append(out.Days, b)
+	}
+	queued, running, err := s.Store.UnfinishedBuilds(ctx, p.Scope, project)
+	if err != nil {
+		return nil, fmt.Errorf("count builds: %w", err)
+	}
+	out.Queued, out.Running = &queued, &running
+	if len(newest) > mostProjects {
+		newest = newest[:mostProjects]
+	}
+	last, err := s.summaries(ctx, newest)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range last {
+		n := counts[*b.ProjectName]
+		out.Projects = append(out.Projects, corbel.ProjectStatistics{Name: b.ProjectName, Last: &b, Succeeded: &n[0], Failed: &n[1]})
+	}
+	return out, nil
+}
+
+// mostProjects bounds the projects of DescribeBuildStatistics: those that were
+// built last.
+const mostProjects = 100
+
+// quantile is the smallest of the sorted values that at least the share q of
+// them does not exceed.
+func quantile(sorted []float64, q float64) float64 {
+	return sorted[max(int(math.Ceil(q*float64(len(sorted))))-1, 0)]
+}
