@@ -262,6 +262,7 @@ func TestMatch_Files(t *testing.T) {
 		{name: "nothing was changed", groups: groups("EVENT PUSH", `FILE_PATH .`), asked: 1, why: map[int]string{1: "none of the 0 changed files"}},
 		{name: "nothing was changed, excluded", groups: groups("EVENT PUSH", `!FILE_PATH .`), asked: 1, want: 1},
 		{name: "a cut list without the path", groups: groups("EVENT PUSH", `FILE_PATH ^docs/`), paths: []string{"main.go"}, cut: true, asked: 1, want: 1},
+		{name: "a cut list without an excluded path", groups: groups("EVENT PUSH", `!FILE_PATH ^docs/`), paths: []string{"main.go"}, cut: true, asked: 1},
 		{name: "a cut list with an excluded path", groups: groups("EVENT PUSH", `!FILE_PATH ^docs/`), paths: []string{"docs/x"}, cut: true, asked: 1},
 		{name: "a path with awkward characters", groups: groups("EVENT PUSH", `FILE_PATH ^a b/"ü"`), paths: []string{"a b/\"ü\"\n\x00"}, asked: 1, want: 1},
 		{name: "such a path in a reason", groups: groups("EVENT PUSH", `!FILE_PATH ^a`), paths: []string{"a\n\x00\xff" + strings.Repeat("x", 5000)}, asked: 1},

@@ -410,6 +410,10 @@ func (c *candidate) match(ctx context.Context, r *store.Result, approved bool) (
 		if err != nil {
 			return nil, err
 		}
+		if need != "" && c.Type == forge.PullClosed { // nobody can approve it any more
+			r.Outcome, r.Reason = Ignored, need
+			return func(tx store.Tx, _ *store.Result) error { return c.forget(ctx, tx) }, nil
+		}
 		if need != "" {
 			r.Outcome, r.Reason = Awaiting, need
 			return func(tx store.Tx, _ *store.Result) error { return c.await(ctx, tx) }, nil
