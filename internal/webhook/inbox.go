@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -77,50 +78,51 @@ func (in *Inbox) Run(ctx context.Context) error {
 }
 
 // dispatch gives what is due to goroutines, one for a webhook, and returns how
-// long until there is more.
+// long until there is more. The end of a goroutine wakes Run too.
 func (in *Inbox) dispatch(ctx context.Context, busy map[string]bool, done chan<- string) (time.Duration, error) {
-	if len(busy) >= crowd {
-		return time.Hour, nil // the end of one wakes us
-	}
-	except := []string{}
-	for hook := range busy {
-		except = append(except, hook)
-	}
-	due, err := in.Store.DueDeliveries(ctx, in.Now(), except, batch)
-	if err != nil {
-		return 0, err
-	}
-	work := map[string][]store.Delivery{}
-	for _, d := range due {
-		if len(work) < crowd-len(busy) || work[d.Hook] != nil {
-			work[d.Hook] = append(work[d.Hook], d)
+	wait := time.Hour
+	for len(busy) < crowd {
+		// What somebody looks at already is due as long as they do.
+		except := slices.AppendSeq([]string{}, maps.Keys(busy))
+		due, err := in.Store.DueDeliveries(ctx, in.Now(), except, batch)
+		if err != nil {
+			return 0, err
+		}
+		if len(due) == 0 {
+			next, err := in.Store.DueDeliveries(ctx, in.Now().Add(wait), except, 1)
+			if err != nil {
+				return 0, err
+			}
+			for _, d := range next {
+				wait = d.Next.Sub(in.Now())
+			}
+			break
+		}
+		work := map[string][]store.Delivery{}
+		for _, d := range due {
+			if len(work) < crowd-len(busy) || work[d.Hook] != nil {
+				work[d.Hook] = append(work[d.Hook], d)
+			}
+		}
+		for hook, list := range work {
+			busy[hook] = true
+			go func() { // ends when each was looked at once, or soon after ctx
+				for _, d := range list {
+					if ctx.Err() == nil {
+						in.look(ctx, d)
+					}
+				}
+				done <- hook
+			}()
 		}
 	}
-	for hook, list := range work {
-		busy[hook] = true
-		go func() { // ends when each was looked at once, or soon after ctx
-			for _, d := range list {
-				if ctx.Err() == nil {
-					in.look(ctx, d)
-				}
-			}
-			done <- hook
-		}()
-	}
-	if len(due) > 0 {
-		return time.Hour, nil // likewise
-	}
-	next, err := in.Store.NextDelivery(ctx)
-	removal, none := in.Store.NextRemoval(ctx)
-	switch {
-	case err == nil && none == nil && removal.Before(next), errors.Is(err, store.ErrNotFound) && none == nil:
-		next = removal
-	case errors.Is(err, store.ErrNotFound):
-		return time.Hour, nil
-	case err != nil:
+	removal, err := in.Store.NextRemoval(ctx)
+	if err == nil {
+		wait = min(wait, removal.Sub(in.Now()))
+	} else if !errors.Is(err, store.ErrNotFound) {
 		return 0, err
 	}
-	return max(next.Sub(in.Now()), 10*time.Millisecond), nil
+	return max(wait, 10*time.Millisecond), nil
 }
 
 // look takes one delivery as far as it goes now.
