@@ -147,7 +147,7 @@ var OwnOperations = []Operation{
 	{"ApprovePullRequest", Full, "`corbel webhook approve`"},
 	{"StartOAuth", Full, "`-oauth` names the apps; flow WEB for the console's sessions, DEVICE for every caller"},
 	{"PollOAuth", Full, ""},
-	{"ListRepositories", None, ""},
+	{"ListRepositories", Full, ""},
 	{"DescribeSession", Full, ""},
 	{"DescribeServer", Full, ""},
 	{"CheckBuildspec", Full, ""},
