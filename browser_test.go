@@ -460,7 +460,7 @@ func (b *tab) value(role, label string) string {
 func (b *tab) choose(label, option string) {
 	b.t.Helper()
 	b.click("button", label+"*")
-	b.click("option", option)
+	b.click("option", "*"+option) // "Selected GitHub", if it is
 }
 
 // find waits until a thing is there.
