@@ -313,4 +313,3 @@ func TestConsole_AsAWSCLI(t *testing.T) {
 		t.Errorf("the project by the form and by the AWS CLI (-form +CLI):\n%s", diff)
 	}
 }
-

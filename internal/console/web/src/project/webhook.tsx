@@ -228,7 +228,7 @@ function Group({
 type Results = NonNullable<Output<"TestWebhook">["results"]>;
 
 /** The headers by which each provider says what a delivery is. */
-function sampleHeaders(serverType: string | undefined): { name: string; value: string }[] {
+export function sampleHeaders(serverType: string | undefined): { name: string; value: string }[] {
   switch (serverType) {
     case "BITBUCKET":
       return [{ name: "X-Event-Key", value: "repo:push" }];
