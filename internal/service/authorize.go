@@ -74,16 +74,6 @@ func (s *Service) resources(ctx context.Context, service, operation string, doc 
 		of, _, _ := strings.Cut(n, ":")
 		return resource(p.Scope, "project", of)
 	}
-	delivered := func(text string) string {
-		id, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			return "*"
-		}
-		if d, err := s.Store.Delivery(ctx, id); err == nil && d.Scope == p.Scope {
-			return resource(p.Scope, "project", d.Project)
-		}
-		return "*" // as if it were anybody's
-	}
 	group := func(text string) string {
 		if strings.HasPrefix(text, "arn:") {
 			return strings.TrimSuffix(text, ":*") + ":*"
@@ -128,8 +118,6 @@ func (s *Service) resources(ctx context.Context, service, operation string, doc 
 			return each(project, "name")
 		case "BatchGetProjects":
 			return each(project, "names")
-		case "RedeliverWebhook":
-			return each(delivered, "deliveryId")
 		case "StopBuild", "RetryBuild":
 			return each(build, "id")
 		case "BatchGetBuilds", "BatchDeleteBuilds":
