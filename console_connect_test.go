@@ -3,6 +3,7 @@ package corbel_test
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -108,7 +109,8 @@ func TestConsole_PageGitHub(t *testing.T) {
 	t.Parallel()
 	needs(t, "git")
 	aws := needs(t, "aws")
-	host, sha := newHost(t, map[string]string{"buildspec.yml": spec, "sub/file": "x"})
+	gate := newGate(t)
+	host, sha := newHost(t, map[string]string{"buildspec.yml": gated(gate), "word": "before the gate"})
 	s := serve(t, "-host", "github.com="+host.URL)
 	b := s.console("projects")
 	requests := b.requests()
@@ -136,7 +138,11 @@ func TestConsole_PageGitHub(t *testing.T) {
 	b.find("heading", "app")
 	b.arrives("/console/projects/app")
 
-	b.watchBuild("hello from the private repository", "commit "+sha)
+	b.watchBuild(gate)
+	b.click("tab", "Build log")
+	b.find("link", "*"+sha[:7]+"*")
+	b.fillAs("searchbox", "Search in the log", "commit "+sha)
+	b.reads("1 lines")
 	awaitStatus(t, host, sha, "success")
 
 	b.holdsNo(needles()...)
@@ -152,12 +158,49 @@ func (b *tab) chooseRepository(typed, option string) {
 	b.click("option", option)
 }
 
-// watchBuild starts a build on the page of a project and watches it to its end.
-func (b *tab) watchBuild(_ ...string) {
+// A gate holds a build until the test opens it.
+type gate struct{ net.Listener }
+
+func newGate(t *testing.T) gate {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return gate{l}
+}
+
+// command waits at the gate. Who waits is let go when the listener closes.
+func (g gate) command() string {
+	return fmt.Sprintf("bash -c 'read < /dev/tcp/127.0.0.1/%d; true'", g.Addr().(*net.TCPAddr).Port)
+}
+
+// gated is a buildspec whose build waits at a gate.
+func gated(g gate) string {
+	return "version: 0.2\nphases:\n  build:\n    commands:\n      - cat word; echo\n      - " + g.command() +
+		"\n  post_build:\n    commands:\n      - echo behind the gate\n      - echo \"commit $CODEBUILD_RESOLVED_SOURCE_VERSION\"\n"
+}
+
+// watchBuild starts a build on the page of the project app and watches it to
+// its end: it prints "before the gate" in its phase BUILD, waits there, and
+// prints "behind the gate" in POST_BUILD.
+func (b *tab) watchBuild(g gate) {
 	b.t.Helper()
 	b.click("button", "Start build")
-	b.reads("Started build 1 of app")
-	b.find("gridcell", "Succeeded")
+	b.find("heading", "app #1")
+	b.reads("In progress", "before the gate")
+	b.find("status", "*")
+	b.click("tab", "Phase details")
+	b.in("list", "Phases").find("listitem", "*")
+	b.reads("Download source Succeeded", "Pre build Succeeded", "Build In progress")
+	b.click("tab", "Build log")
+	b.reads("before the gate")
+	g.Close()
+	b.reads("behind the gate", "The log is complete.", "Succeeded")
+	b.click("tab", "Phase details")
+	b.reads("Build Succeeded", "Post build Succeeded", "Completed Succeeded")
+	b.gone("button", "Stop")
 }
 
 // The same for Bitbucket.
@@ -165,6 +208,7 @@ func TestConsole_PageBitbucket(t *testing.T) {
 	t.Parallel()
 	needs(t, "git")
 	aws := needs(t, "aws")
+	gate := newGate(t)
 	host, err := forgetest.New(forgetest.Options{Dialect: &forgetest.Bitbucket})
 	if err != nil {
 		t.Fatal(err)
@@ -172,7 +216,7 @@ func TestConsole_PageBitbucket(t *testing.T) {
 	t.Cleanup(func() { _ = host.Close() })
 	const password = "ATBBPlantedInConsoleTests00000000000"
 	host.AddToken(forgetest.Token{Value: password, Login: "mona", Scopes: []string{"account", "repository", "pullrequest", "webhook"}})
-	if _, err := host.AddRepository(forgetest.Repository{Name: "octo/app", Commits: []forgetest.Commit{{Files: map[string]string{"buildspec.yml": "version: 0.2\nphases: {build: {commands: [echo from Bitbucket]}}\n"}}}}); err != nil {
+	if _, err := host.AddRepository(forgetest.Repository{Name: "octo/app", Commits: []forgetest.Commit{{Files: map[string]string{"buildspec.yml": gated(gate), "word": "before the gate"}}}}); err != nil {
 		t.Fatal(err)
 	}
 	s := serve(t, "-host", "bitbucket.org="+host.URL)
@@ -200,7 +244,7 @@ func TestConsole_PageBitbucket(t *testing.T) {
 	b.chooseRepository("app", "octo/app*")
 	b.click("button", "Create build project")
 	b.find("heading", "app")
-	b.watchBuild("from Bitbucket")
+	b.watchBuild(gate)
 
 	b.holdsNo(needlesOf(password)...)
 	sentOnce(t, requests(), password)
@@ -244,7 +288,7 @@ func TestConsole_Tokens(t *testing.T) {
 	}
 	b.reads("Scopes are missing")
 	for _, m := range health.MissingScopes {
-		b.reads(m.Scope + " is needed for " + m.NeededFor)
+		b.reads(m.Scope + " is needed to " + m.NeededFor)
 	}
 	b.holdsNo(needlesOf(narrow)...)
 
