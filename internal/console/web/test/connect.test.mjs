@@ -78,7 +78,7 @@ test("GitHub: connect, choose a repository, create the project, build it", async
   await page.getByRole("button", { name: "Create build project" }).click();
   await page.getByRole("heading", { name: "by-the-guide" }).waitFor();
   await page.getByRole("button", { name: "Start build" }).click();
-  await page.getByRole("cell", { name: "Succeeded" }).waitFor({ timeout: 60_000 });
+  await page.getByText("Succeeded", { exact: true }).first().waitFor({ timeout: 60_000 });
   assert.deepEqual(sent, ["CodeBuild_20161006.ImportSourceCredentials"]);
 
   // The same form edits.

@@ -228,7 +228,7 @@ function Group({
 type Results = NonNullable<Output<"TestWebhook">["results"]>;
 
 /** The headers by which each provider says what a delivery is. */
-function sampleHeaders(serverType: string | undefined): { name: string; value: string }[] {
+export function sampleHeaders(serverType: string | undefined): { name: string; value: string }[] {
   switch (serverType) {
     case "BITBUCKET":
       return [{ name: "X-Event-Key", value: "repo:push" }];
@@ -268,11 +268,11 @@ function Tester({ project, groups, provider }: { project: string; groups: Webhoo
           {test.error && <Failure what="the verdict" error={test.error} />}
           {results.map((r, i) => (
             <SpaceBetween key={i} size="xs">
-              <StatusIndicator type={r.outcome === "STARTED" ? "success" : r.outcome === "AWAITING_APPROVAL" ? "pending" : "stopped"}>
-                {r.outcome === "STARTED" ? `A build would start, by group ${r.group ?? "?"}` : words(r.outcome ?? "")}
+              <StatusIndicator type={r.outcome === "WOULD_START" || r.outcome === "STARTED" ? "success" : r.outcome === "AWAITING_APPROVAL" ? "pending" : "stopped"}>
+                {r.outcome === "WOULD_START" ? `A build would start, by group ${r.groups?.find((g) => g.matched)?.group ?? "-"}` : words(r.outcome ?? "")}
               </StatusIndicator>
               <Box>
-                <Text>{[r.event, r.headRef, r.baseRef && `into ${r.baseRef}`, r.actor && `by ${r.actor}`].filter(Boolean).join(" ")}</Text>
+                <Text>{[r.event, r.headRef, r.baseRef && `into ${r.baseRef}`, (r.login || r.actor) && `by ${[r.login, r.actor].filter(Boolean).join(", account ID ")}`].filter(Boolean).join(" ")}</Text>
               </Box>
               {r.reason && <Text lines>{r.reason}</Text>}
               <ul className="plain">
