@@ -61,13 +61,12 @@ var mayImport = map[string]string{
 	"internal/metrics":           "internal/store internal/credential foreign",
 	"internal/status":            "api internal/arn internal/store internal/forge internal/credential",
 
-	"internal/service": "internal/audit api api/corbel api/logs api/secretsmanager api/ssm internal/secret internal/arn internal/access internal/awsjson internal/buildlog internal/credential internal/delivery internal/filtergroup internal/forge internal/phase internal/store internal/vault foreign internal/buildspec",
+	"internal/service": "internal/audit api api/corbel api/logs api/secretsmanager api/ssm internal/secret internal/arn internal/access internal/awsjson internal/buildlog internal/buildspec internal/credential internal/delivery internal/filtergroup internal/forge internal/phase internal/store internal/vault foreign",
 	"internal/runner":  "api internal/arn internal/buildlog internal/buildspec internal/credential internal/executor internal/forge internal/phase internal/redact internal/source internal/store foreign",
 
-	"internal/server": "api api/corbel api/logs api/secretsmanager api/ssm internal/access internal/awsjson internal/credential internal/service internal/sigv4 internal/store internal/audit internal/console",
-	"internal/client": "api internal/awsjson internal/sigv4",
-
 	"internal/console": "",
+	"internal/server":  "internal/audit internal/console api api/corbel api/logs api/secretsmanager api/ssm internal/access internal/awsjson internal/credential internal/service internal/sigv4 internal/store",
+	"internal/client":  "api internal/awsjson internal/sigv4",
 }
 
 // wiring may import everything: the program, the demo and the benchmarks.
@@ -147,9 +146,9 @@ var mayReveal = map[string]string{
 	"internal/credential/credential.go":       "seals it, and makes the Authorization header of git",
 	"internal/forge/github/github.go":         "makes the Authorization header of the API",
 	"internal/forge/github/hooks.go":          "tells GitHub the secret of a hook",
-	"internal/forge/signature.go":             "verifies deliveries with it",
 	"internal/forge/oauth.go":                 "shows an OAuth app's secret and a refresh token to their host",
 	"internal/credential/oauth.go":            "seals what a user let Corbel have",
+	"internal/forge/signature.go":             "verifies deliveries with it",
 	"internal/forge/rest.go":                  "checks its characters, and keeps it out of repeated words",
 	"internal/forge/bitbucket/bitbucket.go":   "makes the header of the API",
 	"internal/forge/datacenter/datacenter.go": "makes the header of the API",

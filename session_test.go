@@ -355,6 +355,21 @@ func TestConsole_Proxy(t *testing.T) {
 		if !b.signedIn() {
 			t.Errorf("not signed in (strip %t)", strip)
 		}
+		// A signature is over the path, prefix and all.
+		signed, err := http.NewRequestWithContext(t.Context(), "POST", s.url+"/corbel/", strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		signed.Header.Set("X-Amz-Target", listProjects)
+		signed.Header.Set("Content-Type", "application/x-amz-json-1.1")
+		sigv4.Sign(signed, []byte("{}"), c.AccessKeyID, c.Secret.Reveal(), "us-east-1", "codebuild", time.Now())
+		if res, err = http.DefaultClient.Do(signed); err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			t.Errorf("a signed request below the prefix: %s", res.Status)
+		}
 		_, text := b.do("GET", "projects/app/edit", "")
 		if !strings.Contains(text, `<base href="../../">`) {
 			t.Errorf("the document of a page below is\n%s", text)

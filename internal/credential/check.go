@@ -379,3 +379,44 @@ func (c *Checker) CheckRepository(ctx context.Context, s store.Scope, location s
 	}
 	return access, can, nil
 }
+
+// Repositories lists a page of the repositories that the account's credential
+// for the server type can see at a host, as forge.Hooks.Repositories does. host
+// may be "" where there is one only. ErrNoCredential if none is stored.
+func (c *Checker) Repositories(ctx context.Context, s store.Scope, server api.ServerType, host, search, page string) (list []forge.Listed, next string, err error) {
+	hosts := c.Hosts.For(server)
+	switch {
+	case host == "" && len(hosts) == 0:
+		return nil, "", problem("no host is listed for %s", server)
+	case host == "" && len(hosts) > 1:
+		return nil, "", problem("there are several hosts of %s: say which", server)
+	case host == "":
+		host = hosts[0].Name
+	}
+	src := &api.ProjectSource{Type: api.SourceType(server)}
+	a, err := c.ResolveOwner(ctx, s, src, src, host)
+	if err != nil {
+		return nil, "", err
+	}
+	token, err := a.Token(ctx, ForList)
+	if err != nil {
+		return nil, "", err
+	}
+	f := c.Forges[server]
+	if f == nil {
+		return nil, "", problem("repositories of %s are not listed", server)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*checkTime)
+	defer cancel()
+	list, next, err = f.Repositories(ctx, a.Repository.Host, token, search, page)
+	if errors.Is(err, forge.ErrRefused) {
+		a.Refused(ctx)
+	}
+	if err != nil {
+		return nil, "", &Problem{text: fmt.Sprintf("list repositories: %v", err), cause: err}
+	}
+	for i := range list {
+		list[i].URL = a.Repository.Host.Location(list[i].URL)
+	}
+	return list, next, nil
+}

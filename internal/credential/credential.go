@@ -244,8 +244,9 @@ const (
 	ForCommands = "BUILD_COMMANDS" // git in the commands of a build, through a gate
 	ForStatus   = "COMMIT_STATUS"
 	ForCheck    = "CHECK"
-	ForWebhook  = "WEBHOOK" // makes and removes hooks, asks about pull requests, polls
-	ForMask     = "MASK"    // to hide the token in a log; it goes nowhere
+	ForWebhook  = "WEBHOOK"           // makes and removes hooks, asks about pull requests, polls
+	ForList     = "LIST_REPOSITORIES" // for somebody to choose from
+	ForMask     = "MASK"              // to hide the token in a log; it goes nowhere
 )
 
 // Token opens the credential for the purpose. What is deleted or replaced

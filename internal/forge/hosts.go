@@ -215,5 +215,14 @@ func (h Host) Clone(path string) string {
 	return cmp.Or(h.scheme, "https") + "://" + h.Name + "/" + path + ".git"
 }
 
+// Location is how source locations write the address of a repository that the
+// host gave: under the host's name, wherever the operator has it.
+func (h Host) Location(address string) string {
+	if rest, ok := strings.CutPrefix(address, h.Git+"/"); ok {
+		return h.scheme + "://" + h.Name + "/" + rest
+	}
+	return address
+}
+
 // Insecure reports whether nobody looks at the host's certificate.
 func (h Host) Insecure() bool { return h.insecure }

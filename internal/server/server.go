@@ -75,7 +75,7 @@ func New(c Config) (http.Handler, error) {
 		mux.HandleFunc("POST "+at+"/{$}", s.call)
 		mux.HandleFunc("GET "+at+"/healthz", s.health)
 		mux.HandleFunc("GET "+at+"/badges", s.badge)
-		mux.Handle("POST "+at+credential.HookPath, c.Webhooks)
+		mux.Handle("POST "+at+credential.HookPath, s.Webhooks)
 		mux.HandleFunc("GET "+at+"/{$}", func(w http.ResponseWriter, _ *http.Request) { redirect(w, "console/") })
 		mux.HandleFunc("GET "+at+"/console", func(w http.ResponseWriter, _ *http.Request) { redirect(w, "console/") })
 		mux.Handle("GET "+at+"/console/", program)

@@ -137,17 +137,10 @@ var OwnOperations = []Operation{
 	{"DescribeSourceCredentials", Full, "`corbel credentials list`"},
 	{"CheckSourceCredentials", Full, "`corbel credentials check`"},
 	{"ResolveSourceCredentials", Full, "`corbel credentials resolve`"},
-
-	{"ListWebhookDeliveries", Full, "`corbel webhook deliveries`"},
-	{"RedeliverWebhook", Full, "`corbel webhook redeliver`"},
-	{"TestWebhook", Full, "`corbel webhook replay`"},
-	{"DescribeWebhook", Full, "`corbel webhook who`"},
-	{"UpdateWebhookPolling", Full, "`corbel webhook poll`"},
-	{"ListPendingApprovals", Full, "`corbel webhook approvals`"},
-	{"ApprovePullRequest", Full, "`corbel webhook approve`"},
 	{"StartOAuth", Full, "`-oauth` names the apps; flow WEB for the console's sessions, DEVICE for every caller"},
 	{"PollOAuth", Full, ""},
-	{"ListRepositories", None, ""},
+	{"ListRepositories", Full, ""},
+
 	{"DescribeSession", Full, ""},
 	{"DescribeServer", Full, ""},
 	{"CheckBuildspec", Full, ""},
@@ -158,6 +151,14 @@ var OwnOperations = []Operation{
 	{"DeleteAccessKey", Full, "`corbel keys delete`"},
 	{"PutAccessKeyPolicy", Full, "`corbel keys policy`"},
 	{"ListAuditRecords", Full, "of the caller's account; `corbel audit list`"},
+
+	{"ListWebhookDeliveries", Full, "`corbel webhook deliveries`"},
+	{"RedeliverWebhook", Full, "`corbel webhook redeliver`"},
+	{"TestWebhook", Full, "`corbel webhook replay`"},
+	{"DescribeWebhook", Full, "`corbel webhook who`"},
+	{"UpdateWebhookPolling", Full, "`corbel webhook poll`"},
+	{"ListPendingApprovals", Full, "`corbel webhook approvals`"},
+	{"ApprovePullRequest", Full, "`corbel webhook approve`"},
 }
 
 // OperationsDocument writes docs/operations.md.

@@ -65,8 +65,8 @@ type Reader interface {
 	SecretReader
 	SealedReader
 	AuditReader
-	WebhookReader
 	SessionReader
+	WebhookReader
 
 	Account(ctx context.Context, id string) (Account, error)
 	// Regions lists the regions in which an account has projects or source
@@ -129,8 +129,8 @@ type Tx interface {
 	SecretWriter
 	SealedWriter
 	AuditWriter
-	WebhookWriter
 	SessionWriter
+	WebhookWriter
 
 	PutAccount(ctx context.Context, a Account) error
 	// PutAccessKey stores a new key; ErrExists if the id is taken.

@@ -16,7 +16,7 @@ import Tabs from "@cloudscape-design/components/tabs";
 import Textarea from "@cloudscape-design/components/textarea";
 import { useEffect, useRef, useState, type ReactNode } from "react";
 import { useBlocker, useNavigate } from "react-router";
-import { APIError, call, queries, useCall } from "../api";
+import { APIError, call, queries, session, useCall } from "../api";
 import type { CreateProjectInput, Tag } from "../api.gen";
 import { useCredentials } from "../source/credential";
 import { isGitHost, useProviders } from "../source/providers";
@@ -78,6 +78,7 @@ export function ProjectForm({ start, had }: { start: Draft; had: { project: bool
   }, [tried]);
 
   function refuse(found: Problems) {
+    if (session.ended()) return; // which the shell says; saving again is all there is to do
     setProblems(found);
     setTried((n) => n + 1);
   }

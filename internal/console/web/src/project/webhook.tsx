@@ -268,11 +268,11 @@ function Tester({ project, groups, provider }: { project: string; groups: Webhoo
           {test.error && <Failure what="the verdict" error={test.error} />}
           {results.map((r, i) => (
             <SpaceBetween key={i} size="xs">
-              <StatusIndicator type={r.outcome === "WOULD_START" ? "success" : r.outcome === "AWAITING_APPROVAL" ? "pending" : "stopped"}>
-                {r.outcome === "WOULD_START" ? `A build would start, by group ${r.groups?.find((g) => g.matched)?.group ?? "?"}` : words(r.outcome ?? "")}
+              <StatusIndicator type={r.outcome === "WOULD_START" || r.outcome === "STARTED" ? "success" : r.outcome === "AWAITING_APPROVAL" ? "pending" : "stopped"}>
+                {r.outcome === "WOULD_START" ? `A build would start, by group ${r.groups?.find((g) => g.matched)?.group ?? "-"}` : words(r.outcome ?? "")}
               </StatusIndicator>
               <Box>
-                <Text>{[r.event, r.headRef, r.baseRef && `into ${r.baseRef}`, r.actor && `by ${r.actor}`].filter(Boolean).join(" ")}</Text>
+                <Text>{[r.event, r.headRef, r.baseRef && `into ${r.baseRef}`, (r.login || r.actor) && `by ${[r.login, r.actor].filter(Boolean).join(", account ID ")}`].filter(Boolean).join(" ")}</Text>
               </Box>
               {r.reason && <Text lines>{r.reason}</Text>}
               <ul className="plain">

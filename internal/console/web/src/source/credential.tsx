@@ -43,7 +43,7 @@ export function Health({ credential, provider }: { credential: SourceCredential;
               <Box variant="code" display="inline">
                 {m.scope}
               </Box>
-              {m.neededFor && ` is needed for ${m.neededFor}`}
+              {m.neededFor && ` is needed to ${m.neededFor}`}
             </li>
           ))}
         </ul>

@@ -13,13 +13,17 @@ import { isWebAddress } from "../ui/link";
 import { Copyable, Text } from "../ui/text";
 import type { Provider } from "./providers";
 
-/** Connects by the provider's own pages: the web flow leaves this page, the device flow stays and waits. */
+/**
+ * Connects by the provider's own pages. The web flow opens them in another
+ * tab, so that nothing typed here is lost; the device flow shows a code.
+ */
 export function OAuth({ provider, onDone }: { provider: Provider; onDone?: () => void }) {
   const hosts = provider.hosts ?? [];
   const [host, setHost] = useState(hosts[0]?.name);
   const [device, setDevice] = useState<Output<"StartOAuth">>();
   const [problem, setProblem] = useState<unknown>();
   const [busy, setBusy] = useState(false);
+  const [opened, setOpened] = useState<string>();
 
   async function start(flow: "WEB" | "DEVICE") {
     setProblem(undefined);
@@ -27,8 +31,10 @@ export function OAuth({ provider, onDone }: { provider: Provider; onDone?: () =>
     try {
       const started = await call("StartOAuth", { serverType: provider.serverType, flow, ...(!provider.known && host && { host }) });
       if (flow === "DEVICE") setDevice(started);
-      else if (isWebAddress(started.authorizeUrl)) location.assign(started.authorizeUrl);
-      else throw new Error("The server gave no address to go to.");
+      else if (isWebAddress(started.authorizeUrl)) {
+        setOpened(started.authorizeUrl);
+        window.open(started.authorizeUrl, "_blank", "noopener");
+      } else throw new Error("The server gave no address to go to.");
     } catch (e) {
       setProblem(e);
     }
@@ -41,7 +47,7 @@ export function OAuth({ provider, onDone }: { provider: Provider; onDone?: () =>
     let gone = false;
     const ask = async () => {
       try {
-        const { state } = await call("PollOAuth", { flowId: device.flowId! });
+        const { state, message } = await call("PollOAuth", { flowId: device.flowId! });
         if (gone) return;
         if (state === "DONE") {
           setDevice(undefined);
@@ -52,7 +58,7 @@ export function OAuth({ provider, onDone }: { provider: Provider; onDone?: () =>
         }
         if (state !== "PENDING") {
           setDevice(undefined);
-          setProblem(new Error(state === "DENIED" ? `The request was declined at ${provider.name}.` : "The code has ended. Start again."));
+          setProblem(new Error(message || (state === "DENIED" ? `The request was declined at ${provider.name}.` : "The code has ended. Start again.")));
           return;
         }
       } catch (e) {
@@ -84,6 +90,14 @@ export function OAuth({ provider, onDone }: { provider: Provider; onDone?: () =>
           <Text lines>{describe(problem)}</Text>
         </Alert>
       ) : null}
+      {opened && (
+        <Alert type="info" header={`Go on at ${provider.name}`}>
+          Its page is open in another tab. When you have agreed there, come back: this page then shows the connection.{" "}
+          <CloudscapeLink external href={opened}>
+            Open it again
+          </CloudscapeLink>
+        </Alert>
+      )}
       {device ? (
         <Alert type="info" header="Enter this code at the provider">
           <SpaceBetween size="xs">
