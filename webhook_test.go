@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/forge/forgetest"
@@ -321,4 +322,80 @@ func TestWebhook_Fork(t *testing.T) {
 	if log := h.logOf(b); b.BuildStatus != api.StatusTypeSUCCEEDED || !strings.Contains(log, "token=*** config=/codebuild") {
 		t.Errorf("a build of the repository's own branch is %s:\n%s", b.BuildStatus, log)
 	}
+}
+
+// A server that its provider cannot reach asks for what has changed, and starts
+// the same builds through the same filters.
+func TestWebhook_Polled(t *testing.T) {
+	t.Parallel()
+	h := newHooked(t, map[string]string{"buildspec.yml": told})
+	var made struct{ Webhook api.Webhook }
+	h.codebuild(&made, "create-webhook", "--project-name", "app", "--manual-creation", "--filter-groups", `[
+		[{"type":"EVENT","pattern":"PUSH"},{"type":"FILE_PATH","pattern":"^src/"}],
+		[{"type":"EVENT","pattern":"PUSH"},{"type":"ACTOR_ACCOUNT_ID","pattern":".*"},{"type":"HEAD_REF","pattern":"who"}],
+		[{"type":"EVENT","pattern":"PULL_REQUEST_CREATED,PULL_REQUEST_UPDATED"}]]`)
+	if made.Webhook.Secret == nil || len(*made.Webhook.Secret) < 32 || made.Webhook.Url != nil || len(h.host.Hooks("octo/app")) != 0 {
+		t.Errorf("the webhook is %+v, and the host has %+v", made.Webhook, h.host.Hooks("octo/app"))
+	}
+	poll := func() {
+		t.Helper()
+		h.must(corbel(t), "webhook", "poll", "app", "--every", "15s")
+		h.until("the repository was polled", func() bool {
+			var d struct{ NextPoll float64 }
+			if err := json.Unmarshal([]byte(h.must(corbel(t), "webhook", "who", "app", "--output", "json")), &d); err != nil {
+				t.Fatal(err)
+			}
+			return d.NextPoll > float64(time.Now().Unix()+1)
+		})
+	}
+	poll() // what is there before is not news
+	ids, err := h.host.Push("octo/app", "octocat",
+		forgetest.Commit{Message: "source", Files: map[string]string{"src/a": "1"}},
+		forgetest.Commit{Branch: "docs", Message: "docs", Files: map[string]string{"docs/a": "1"}},
+		forgetest.Commit{Branch: "who", Message: "who", Files: map[string]string{"x": "1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	poll()
+	b := h.next()
+	if log := h.logOf(b); *b.SourceVersion != ids[0] || b.BuildStatus != api.StatusTypeSUCCEEDED || !strings.Contains(log, "CODEBUILD_WEBHOOK_PREV_COMMIT="+h.sha+"\n") || !strings.Contains(log, "TRIGGER=branch/main\n") {
+		t.Errorf("the build is %s of %s:\n%s", b.BuildStatus, *b.SourceVersion, log)
+	}
+	if text := h.outcome(); strings.Count(text, "NO_MATCH") != 2 || strings.Count(text, "STARTED") != 1 || !strings.Contains(text, "it is not known who acted") {
+		t.Errorf("what polling found:\n%s", text)
+	}
+	p, err := h.host.OpenPull("octo/app", forgetest.Pull{Head: "feature", Commits: []forgetest.Commit{{Message: "feature", Files: map[string]string{"c": "1"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	poll()
+	if b = h.next(); *b.SourceVersion != fmt.Sprintf("pr/%d", p.Number) || *b.ResolvedSourceVersion != p.SHA {
+		t.Errorf("the pull request's build is of %s", *b.SourceVersion)
+	}
+	// Of a stranger it waits, and is approved here, since no comment arrives.
+	if _, err := h.host.AddRepository(forgetest.Repository{Name: "mallory/app", Fork: "octo/app"}); err != nil {
+		t.Fatal(err)
+	}
+	if p, err = h.host.OpenPull("octo/app", forgetest.Pull{Author: "mallory", Fork: "mallory/app", Head: "evil", Commits: []forgetest.Commit{{Message: "improve", Files: map[string]string{"e": "1"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	poll()
+	h.until("the pull request waits", func() bool { return strings.Contains(h.must(corbel(t), "webhook", "approvals", "app"), p.SHA) })
+	if out, err := h.run(corbel(t), "webhook", "approve", "app", fmt.Sprint(p.Number), ids[0]); err == nil || !strings.Contains(out, "InvalidInputException") {
+		t.Errorf("another commit is approved: %v\n%s", err, out)
+	}
+	h.must(corbel(t), "webhook", "approve", "app", fmt.Sprint(p.Number), p.SHA)
+	if b = h.next(); *b.ResolvedSourceVersion != p.SHA {
+		t.Errorf("the approved build is of %s", *b.ResolvedSourceVersion)
+	}
+	// Asking about what has not changed is free.
+	before := len(h.host.Requests())
+	poll()
+	for _, r := range h.host.Requests()[before:] {
+		if r.Method == "GET" && r.Status != 304 && strings.Contains(r.Path, "/repos/octo/app/") {
+			t.Errorf("polling an idle repository: %s %s answered %d", r.Method, r.Path, r.Status)
+		}
+	}
+	h.must(corbel(t), "webhook", "poll", "app", "--every", "off")
+	findPlanted(t, h.data, needles())
 }

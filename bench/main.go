@@ -44,7 +44,9 @@ func main() {
 	corbel := flag.String("corbel", "bin/corbel", "`path` of the program")
 	duration := flag.Duration("d", 700*time.Millisecond, "`time` of a round")
 	rounds := flag.Int("rounds", 3, "`number` of rounds of each cell")
-	only := flag.String("only", "", "`part` to run: requests, growth or latency (default all)")
+	only := flag.String("only", "", "`part` to run: requests, growth, latency or webhooks (default all)")
+	rate := flag.Int("rate", 5000, "`number` of deliveries a minute of the load of webhooks")
+	loadTime := flag.Duration("for", 10*time.Second, "`time` of the load of webhooks")
 	limitAt := flag.String("limit", "", "run the bare limit on this `address` and nothing else (the bench starts itself so)")
 	db := flag.String("db", "", "`file` of the bare limit's database")
 	flag.Parse()
@@ -57,7 +59,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	b := &bench{ctx: ctx, corbel: *corbel, duration: *duration, rounds: *rounds, only: *only}
+	b := &bench{ctx: ctx, corbel: *corbel, duration: *duration, rounds: *rounds, only: *only, rate: *rate, loadTime: *loadTime}
 	if err := b.run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -92,6 +94,8 @@ type bench struct {
 	duration time.Duration
 	rounds   int
 	only     string
+	rate     int
+	loadTime time.Duration
 	dir      string
 	stops    []func()
 }
@@ -115,7 +119,7 @@ func (b *bench) run() (err error) {
 	for _, part := range []struct {
 		name string
 		run  func() error
-	}{{"requests", b.requests}, {"growth", b.growth}, {"latency", b.firstCommand}} {
+	}{{"requests", b.requests}, {"growth", b.growth}, {"latency", b.firstCommand}, {"webhooks", b.webhooks}} {
 		if b.only == "" || b.only == part.name {
 			if err := part.run(); err != nil {
 				return err

@@ -190,16 +190,20 @@ func (d *demo) run(program string) (err error) {
 	}
 
 	say("Step 5. The status arrives on the commit.")
-	if err := d.awaitStatus(); err != nil {
+	if err := d.awaitStatus(d.commit); err != nil {
 		return err
 	}
 
-	say("Step 6. The token shows nowhere.")
+	if err := d.webhook(); err != nil {
+		return err
+	}
+
+	say("Step 10. The token shows nowhere.")
 	if err := d.searchToken(data); err != nil {
 		return err
 	}
 
-	say("Step 7. Disconnect.")
+	say("Step 11. Disconnect.")
 	if _, err := d.codebuild("delete-source-credentials", "--arn", credential.Arn); err != nil {
 		return err
 	}
@@ -222,6 +226,7 @@ func (d *demo) startHost() (err error) {
 		return err
 	}
 	d.host.AddToken(forgetest.Token{Value: token, Login: "octo-demo", Scopes: []string{"repo"}})
+	d.host.AddPerson(forgetest.Person{Login: "stranger"})
 	ids, err := d.host.AddRepository(forgetest.Repository{Name: "octo-demo/shop", Commits: []forgetest.Commit{{Message: "Open the shop", Files: map[string]string{
 		"README.md": "# Shop\n",
 		"greet.sh":  "echo \"Hello from the private repository, built as $(id -un) on $(uname -s)\"\n",
@@ -240,10 +245,100 @@ phases:
       - echo "Done with build $CODEBUILD_BUILD_NUMBER"
 `,
 	}}}})
-	if err == nil {
-		d.commit = ids[0]
+	if err != nil {
+		return err
 	}
+	d.commit = ids[0]
+	if _, err := d.host.AddRepository(forgetest.Repository{Name: "stranger/shop", Fork: "octo-demo/shop"}); err != nil {
+		return err
+	}
+	return d.host.SetRole("octo-demo/shop", "octo-demo", "admin")
+}
+
+// webhook makes a webhook with the stored token, and lets things happen at the
+// git host.
+func (d *demo) webhook() error {
+	say("Step 6. Make a webhook with the same token: pushes to main, tags and pull requests.")
+	if _, err := d.codebuild("create-webhook", "--project-name", "shop", "--filter-groups",
+		`[[{"type":"EVENT","pattern":"PUSH"},{"type":"HEAD_REF","pattern":"^refs/(heads/main$|tags/)"}],[{"type":"EVENT","pattern":"PULL_REQUEST_CREATED,PULL_REQUEST_UPDATED"}]]`); err != nil {
+		return err
+	}
+	if _, err := d.command("corbel", "webhook", "who", "shop"); err != nil {
+		return err
+	}
+
+	say("Step 7. Somebody pushes: the commit turns green by itself.")
+	fmt.Println("octo-demo pushes a commit to main.")
+	ids, err := d.host.Push("octo-demo/shop", "octo-demo", forgetest.Commit{Message: "Open on Sundays", Files: map[string]string{"README.md": "# Shop, open on Sundays\n"}})
+	if err != nil {
+		return err
+	}
+	if err := d.awaitStatus(ids[0]); err != nil {
+		return err
+	}
+
+	say("Step 8. A stranger opens a pull request from a fork: it waits for approval.")
+	fmt.Println("stranger opens a pull request.")
+	p, err := d.host.OpenPull("octo-demo/shop", forgetest.Pull{Author: "stranger", Fork: "stranger/shop", Head: "idea", Title: "An idea", Commits: []forgetest.Commit{{Message: "An idea", Files: map[string]string{"IDEA": "?\n"}}}})
+	if err != nil {
+		return err
+	}
+	if err := d.await("the pull request waits for approval", func() bool {
+		list := d.host.Statuses("octo-demo/shop", p.SHA)
+		return len(list) == 1 && list[0].State == forge.Failure
+	}); err != nil {
+		return err
+	}
+	fmt.Printf("commit %s: %-8s %s\n", p.SHA[:7], forge.Failure, d.host.Statuses("octo-demo/shop", p.SHA)[0].Description)
+	if _, err := d.command("corbel", "webhook", "approvals", "shop"); err != nil {
+		return err
+	}
+	fmt.Printf("octo-demo has looked at the commit and comments /codebuild_run(%s).\n", p.SHA)
+	if _, err := d.host.Comment("octo-demo/shop", p.Number, "octo-demo", "/codebuild_run("+p.SHA+")"); err != nil {
+		return err
+	}
+	if err := d.awaitStatus(p.SHA); err != nil {
+		return err
+	}
+
+	say("Step 9. A tag is a release candidate.")
+	fmt.Println("octo-demo tags the commit as v1.0.")
+	if err := d.host.Move("octo-demo/shop", "octo-demo", "refs/tags/v1.0", ids[0]); err != nil {
+		return err
+	}
+	if err := d.await("the tag's build has ended", func() bool {
+		n := 0
+		for _, s := range d.host.Statuses("octo-demo/shop", ids[0]) {
+			if s.State == forge.Success {
+				n++
+			}
+		}
+		return n == 2
+	}); err != nil {
+		return err
+	}
+	if _, err := d.command("corbel", "webhook", "deliveries", "shop", "--limit", "4"); err != nil {
+		return err
+	}
+	_, err = d.codebuild("delete-webhook", "--project-name", "shop")
 	return err
+}
+
+// await waits until something is so.
+func (d *demo) await(what string, is func() bool) error {
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-deadline:
+			return fmt.Errorf("it never came to pass that %s", what)
+		case <-d.ctx.Done():
+			return d.ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
 }
 
 var listening = regexp.MustCompile(`msg=listening url=(\S+)`)
@@ -344,30 +439,16 @@ func (d *demo) command(program string, args ...string) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// awaitStatus waits for the status that the build's end brings.
-func (d *demo) awaitStatus() error {
-	deadline := time.After(20 * time.Second)
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		list := d.host.Statuses("octo-demo/shop", d.commit)
-		for _, s := range list {
-			if s.State != forge.Success {
-				continue
-			}
-			for _, s := range list {
-				fmt.Printf("commit %s: %-8s %s: %s\n", d.commit[:7], s.State, s.Context, s.Description)
-			}
-			return nil
-		}
-		select {
-		case <-deadline:
-			return fmt.Errorf("no status success arrived on commit %s", d.commit)
-		case <-d.ctx.Done():
-			return d.ctx.Err()
-		case <-tick.C:
-		}
+// awaitStatus waits for the status that a build's end brings.
+func (d *demo) awaitStatus(commit string) error {
+	err := d.await("commit "+commit+" has the status success", func() bool {
+		list := d.host.Statuses("octo-demo/shop", commit)
+		return len(list) > 0 && list[len(list)-1].State == forge.Success
+	})
+	for _, s := range d.host.Statuses("octo-demo/shop", commit) {
+		fmt.Printf("commit %s: %-8s %s: %s\n", commit[:7], s.State, s.Context, s.Description)
 	}
+	return err
 }
 
 // searchToken looks for the token wherever it could have stayed.

@@ -117,12 +117,16 @@ func Events(hosts *forge.Hosts, hook store.Webhook, d store.Delivery) ([]forge.E
 	switch d.Headers[bodyHeader] {
 	case polled:
 		var list []forge.Event
-		err := json.Unmarshal(body, &list)
-		return list, err
+		if err := json.Unmarshal(body, &list); err != nil {
+			return nil, fmt.Errorf("read what polling found: %w", err)
+		}
+		return list, nil
 	case permitted:
 		var p permission
-		err := json.Unmarshal(body, &p)
-		return []forge.Event{{Type: forge.Comment, Repository: p.Repository, SHA: p.SHA, Actor: forge.Person{Login: p.By}, Pull: &forge.PullRequest{Number: p.Number}}}, err
+		if err := json.Unmarshal(body, &p); err != nil {
+			return nil, fmt.Errorf("read an approval: %w", err)
+		}
+		return []forge.Event{{Type: forge.Comment, Repository: p.Repository, SHA: p.SHA, Actor: forge.Person{Login: p.By}, Pull: &forge.PullRequest{Number: p.Number}}}, nil
 	}
 	provider, ok := hosts.Provider(api.ServerType(hook.Source))
 	if !ok || provider.Deliveries.Parse == nil {

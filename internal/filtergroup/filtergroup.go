@@ -18,6 +18,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -29,6 +30,9 @@ import (
 const (
 	MaxGroups  = 100  // of a webhook, and filters of a group
 	MaxPattern = 1024 // bytes of a pattern
+	// maxProgram is how many instructions a pattern may compile to. A few bytes
+	// such as .{1000} make a thousand, and each is made anew for each event.
+	maxProgram = 5000
 )
 
 // types are the types of events that an EVENT filter may name.
@@ -149,21 +153,26 @@ func checkFilter(f api.WebhookFilter, known []forge.EventType, kind forge.OwnerK
 			return fmt.Errorf("ORGANIZATION_NAME is for webhooks with the scope GITHUB_GLOBAL")
 		}
 	}
-	if _, err := compile(f); err != nil {
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
 		return fmt.Errorf("the pattern of %s is not an RE2 regular expression: %w", f.Type, err)
+	}
+	if p, err := syntax.Compile(re.Simplify()); err != nil || len(p.Inst) > maxProgram {
+		return fmt.Errorf("the pattern of %s repeats too much: use *, + or a smaller number in {}", f.Type)
 	}
 	return nil
 }
 
-// compile makes the expression of a filter; that of who acted is anchored
-// where it includes.
-func compile(f api.WebhookFilter) (*regexp.Regexp, error) {
-	pattern := text(f.Pattern)
-	re, err := regexp.Compile(pattern)
-	if err == nil && f.Type == api.WebhookFilterTypeACTOR_ACCOUNT_ID && !excludes(f) {
-		return regexp.Compile(`^(?:` + pattern + `)$`)
+// matches applies a filter's expression, whatever the filter does with it. Who
+// acted is included by the whole id only.
+func matches(f api.WebhookFilter, value string) (bool, error) {
+	re, err := regexp.Compile(text(f.Pattern))
+	if err != nil || f.Type != api.WebhookFilterTypeACTOR_ACCOUNT_ID || excludes(f) {
+		return err == nil && re.MatchString(value), err
 	}
-	return re, err
+	re.Longest() // if the whole id matches at all, this is the match that is found
+	at := re.FindStringIndex(value)
+	return at != nil && at[0] == 0 && at[1] == len(value), nil
 }
 
 // Files lists the paths that an event changed. complete is false where the
@@ -185,18 +194,45 @@ func Match(ctx context.Context, groups [][]api.WebhookFilter, branch string, e f
 	if len(groups) == 0 {
 		return matchDefault(branch, e)
 	}
-	v := Verdict{Groups: make([]string, len(groups))}
-	for i, g := range groups {
-		why, err := matchGroup(ctx, g, e, files)
-		if err != nil {
-			return Verdict{}, fmt.Errorf("filter group %d: %w", i+1, err)
-		}
-		if v.Groups[i] = why; why == "" && !v.Matched {
+	v := Verdict{Reason: "no filter group matches", Groups: make([]string, len(groups))}
+	passed := func(i int) {
+		if !v.Matched {
 			v.Matched, v.Group, v.Reason = true, i+1, fmt.Sprintf("filter group %d matches", i+1)
 		}
 	}
-	if !v.Matched {
-		v.Reason = "no filter group matches"
+	// To ask for files may cost a call, and fail. So what needs none comes first.
+	for i, g := range groups {
+		why, err := matchGroup(g, e)
+		if err != nil {
+			return Verdict{}, fmt.Errorf("filter group %d: %w", i+1, err)
+		}
+		if v.Groups[i] = why; why == "" && !has(g, api.WebhookFilterTypeFILE_PATH) {
+			passed(i)
+		}
+	}
+	var paths []string
+	var complete, asked bool
+	for i, g := range groups {
+		if v.Groups[i] != "" || !has(g, api.WebhookFilterTypeFILE_PATH) {
+			continue
+		}
+		if v.Matched {
+			v.Groups[i] = fmt.Sprintf("FILE_PATH was not looked at, since filter group %d matches", v.Group)
+			continue
+		}
+		var err error
+		if !asked {
+			if paths, complete, err = files(ctx); err != nil {
+				return Verdict{}, fmt.Errorf("filter group %d: find the changed files: %w", i+1, err)
+			}
+			asked = true
+		}
+		if v.Groups[i], err = matchFiles(g, paths, complete); err != nil {
+			return Verdict{}, fmt.Errorf("filter group %d: %w", i+1, err)
+		}
+		if v.Groups[i] == "" {
+			passed(i)
+		}
 	}
 	return v, nil
 }
@@ -220,38 +256,36 @@ func matchDefault(branch string, e forge.Event) (Verdict, error) {
 	return Verdict{Matched: true, Reason: "the branch filter matches"}, nil
 }
 
-// matchGroup returns why the group does not match, "" if it does. Files are
-// asked for last, since they may cost a call.
-func matchGroup(ctx context.Context, g []api.WebhookFilter, e forge.Event, files Files) (string, error) {
+// matchGroup returns why the group does not match, "" if it does but for its
+// FILE_PATH filters.
+func matchGroup(g []api.WebhookFilter, e forge.Event) (string, error) {
 	for _, f := range g {
 		if f.Type == api.WebhookFilterTypeFILE_PATH {
 			continue
 		}
-		why, err := matchFilter(f, e)
-		if err != nil || why != "" {
+		if why, err := matchFilter(f, e); err != nil || why != "" {
 			return why, err
 		}
 	}
-	var paths []string
-	var complete, asked bool
+	return "", nil
+}
+
+// matchFiles returns why the FILE_PATH filters of the group do not match.
+func matchFiles(g []api.WebhookFilter, paths []string, complete bool) (string, error) {
 	for _, f := range g {
 		if f.Type != api.WebhookFilterTypeFILE_PATH {
 			continue
 		}
-		re, err := compile(f)
+		re, err := regexp.Compile(text(f.Pattern))
 		if err != nil {
 			return "", err
-		}
-		if !asked {
-			if paths, complete, err = files(ctx); err != nil {
-				return "", fmt.Errorf("find the changed files: %w", err)
-			}
-			asked = true
 		}
 		i := slices.IndexFunc(paths, re.MatchString)
 		switch {
 		case excludes(f) && i >= 0:
 			return fmt.Sprintf("FILE_PATH excludes %s", show(paths[i])), nil
+		case excludes(f) && !complete: // else somebody could push what is excluded off the list
+			return "FILE_PATH excludes files, and the provider cuts the list of what has changed", nil
 		case !excludes(f) && i < 0 && complete: // a cut list proves nothing; a build too many is better than none
 			return fmt.Sprintf("FILE_PATH matches none of the %d changed files", len(paths)), nil
 		}
@@ -265,10 +299,6 @@ func matchFilter(f api.WebhookFilter, e forge.Event) (string, error) {
 			return fmt.Sprintf("EVENT does not include %s", e.Type), nil
 		}
 		return "", nil
-	}
-	re, err := compile(f)
-	if err != nil {
-		return "", err
 	}
 	value := map[api.WebhookFilterType]string{
 		api.WebhookFilterTypeACTOR_ACCOUNT_ID:  e.Actor.ID,
@@ -284,7 +314,9 @@ func matchFilter(f api.WebhookFilter, e forge.Event) (string, error) {
 	if f.Type == api.WebhookFilterTypeACTOR_ACCOUNT_ID && value == "" {
 		return "ACTOR_ACCOUNT_ID: it is not known who acted", nil // neither included nor surely not excluded
 	}
-	switch matched := re.MatchString(value); {
+	switch matched, err := matches(f, value); {
+	case err != nil:
+		return "", err
 	case matched && excludes(f):
 		return fmt.Sprintf("%s excludes %s", f.Type, show(value)), nil
 	case !matched && !excludes(f):
@@ -296,21 +328,13 @@ func matchFilter(f api.WebhookFilter, e forge.Event) (string, error) {
 // repositoryName is the last part of a repository's name.
 func repositoryName(full string) string { return full[strings.LastIndex(full, "/")+1:] }
 
-// NeedsFiles reports whether a filter asks for changed files, NeedsMessage
-// whether one asks for a commit's message.
-func NeedsFiles(groups [][]api.WebhookFilter) bool {
-	return has(groups, api.WebhookFilterTypeFILE_PATH)
-}
-
-// NeedsMessage is as NeedsFiles says.
+// NeedsMessage reports whether a filter asks for a commit's message.
 func NeedsMessage(groups [][]api.WebhookFilter) bool {
-	return has(groups, api.WebhookFilterTypeCOMMIT_MESSAGE)
+	return slices.ContainsFunc(groups, func(g []api.WebhookFilter) bool { return has(g, api.WebhookFilterTypeCOMMIT_MESSAGE) })
 }
 
-func has(groups [][]api.WebhookFilter, t api.WebhookFilterType) bool {
-	return slices.ContainsFunc(groups, func(g []api.WebhookFilter) bool {
-		return slices.ContainsFunc(g, func(f api.WebhookFilter) bool { return f.Type == t })
-	})
+func has(g []api.WebhookFilter, t api.WebhookFilterType) bool {
+	return slices.ContainsFunc(g, func(f api.WebhookFilter) bool { return f.Type == t })
 }
 
 func excludes(f api.WebhookFilter) bool {
@@ -335,9 +359,11 @@ func show(s string) string {
 func cut(s string) string { return forge.Cut(s, 100) }
 
 func join(list []forge.EventType) string {
-	names := make([]string, len(list))
-	for i, e := range list {
-		names[i] = string(e)
+	var names []string
+	for _, e := range list {
+		if slices.Contains(types, e) { // a comment is told of and no event to filter
+			names = append(names, string(e))
+		}
 	}
 	return strings.Join(names, ", ")
 }

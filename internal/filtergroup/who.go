@@ -52,7 +52,7 @@ func ofEvents(group int, events []forge.EventType, g []api.WebhookFilter, policy
 	actors, only := "", ""
 	for _, f := range g {
 		switch {
-		case f.Type == api.WebhookFilterTypeACTOR_ACCOUNT_ID && !excludes(f):
+		case f.Type == api.WebhookFilterTypeACTOR_ACCOUNT_ID && !excludes(f) && names(f):
 			actors = text(f.Pattern)
 		case f.Type != api.WebhookFilterTypeEVENT && !excludes(f):
 			only += fmt.Sprintf(", if %s matches %q", f.Type, cut(text(f.Pattern)))
@@ -106,4 +106,11 @@ func ofEvents(group int, events []forge.EventType, g []api.WebhookFilter, policy
 		add(Anybody, "ANYBODY who can open a pull request (%s), with code of their own: no approval is required. A build of a fork gets no secrets unless its author has a role that may write", what)
 	}
 	return ways
+}
+
+// names reports whether a filter names accounts: .* and [0-9]+ do not.
+func names(f api.WebhookFilter) bool {
+	const nobody = "9007199254740991" // an id that no filter is about
+	all, err := matches(f, nobody)
+	return err == nil && !all
 }

@@ -94,6 +94,19 @@ func (l HookList) Put(ctx context.Context, h Hook) (Hook, error) {
 		if h.ID, ok = l.Read(a); !ok {
 			return Hook{}, l.Strange(l.Provider, a)
 		}
+		// What is on the way may have sent it twice, and most providers then have
+		// two.
+		if all, err = l.all(ctx); err != nil {
+			return Hook{}, err
+		}
+		there := slices.ContainsFunc(all, func(x Hook) bool { return x.ID == h.ID })
+		for _, x := range all {
+			if there && x.Address == h.Address && x.ID != h.ID {
+				if err := l.remove(ctx, x.ID); err != nil {
+					return Hook{}, err
+				}
+			}
+		}
 	}
 	h.URL = l.Host.API + l.at(h.ID)
 	return h, nil

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 	"strings"
 
 	"github.com/corbel-build/corbel/internal/access"
@@ -95,9 +96,24 @@ func (s *Service) resources(ctx context.Context, service, operation string, doc 
 		text, _, _ = strings.Cut(text, ":")
 		return parameterARN(p.Scope, text)
 	}
+	// Only the store knows whose a delivery is. What there is not is asked
+	// about like what may not be touched.
+	delivery := func(text string) string {
+		id, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return "*"
+		}
+		d, err := s.Store.Delivery(ctx, id)
+		if err != nil || d.Scope != p.Scope {
+			return "*"
+		}
+		return resource(p.Scope, "project", d.Project)
+	}
 	switch service {
 	case "codebuild", "corbel":
 		switch operation {
+		case "RedeliverWebhook":
+			return each(delivery, "deliveryId")
 		case "CreateProject", "UpdateProject", "DeleteProject":
 			return each(project, "name")
 		case "BatchGetProjects":

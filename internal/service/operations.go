@@ -146,7 +146,6 @@ var OwnOperations = []Operation{
 	{"CheckBuildspec", Full, ""},
 	{"ListBuildSummaries", Full, ""},
 	{"DescribeBuildStatistics", Full, "at most the 100 projects that were built last"},
-
 	{"ListAccessKeys", Full, "`corbel keys list`"},
 	{"CreateAccessKey", Full, "`corbel keys create`"},
 	{"DeleteAccessKey", Full, "`corbel keys delete`"},

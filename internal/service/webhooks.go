@@ -83,17 +83,19 @@ func (s *Service) CreateWebhook(ctx context.Context, in *api.CreateWebhookInput)
 	enterprise := project.Source.Type == api.SourceTypeGITHUB_ENTERPRISE
 	guard := int64(0)
 	if !*doc.ManualCreation {
-		// A provider delivers from the moment that the hook is made.
-		if err := s.Store.Update(ctx, func(tx store.Tx) error { return s.reserve(ctx, tx, w) }); err != nil {
-			return nil, err
-		}
 		defer func() {
 			if err != nil {
 				s.release(context.WithoutCancel(ctx), w)
 			}
 		}()
 		var hook forge.Hook
-		hook, guard, err = s.putHook(ctx, project, target, w, doc, secret)
+		hook, guard, err = s.putHook(ctx, target, w, doc, secret, func(tx store.Tx) (int64, error) {
+			// A provider delivers from the moment that the hook is made.
+			if err := s.reserve(ctx, tx, w); err != nil {
+				return 0, err
+			}
+			return tx.PutRemoval(ctx, s.removal(project, w, *doc.PayloadUrl, s.Now().Add(hookDoubt)))
+		})
 		if _, refused := errors.AsType[*api.Error](err); refused && enterprise {
 			doc.StatusMessage = new(err.Error() + " Install the hook at the provider with payloadUrl and secret")
 		} else if err != nil {
@@ -200,6 +202,7 @@ func (s *Service) UpdateWebhook(ctx context.Context, in *api.UpdateWebhookInput)
 
 	enterprise := project.Source.Type == api.SourceTypeGITHUB_ENTERPRISE
 	rotate := value(in.RotateSecret) && project.Source.Type != api.SourceTypeBITBUCKET // ignored there; source: API reference
+	made := !value(doc.ManualCreation)
 	secrets, err := credential.OpenHook(s.Vault, w, s.Now())
 	if err != nil {
 		return nil, err
@@ -208,10 +211,15 @@ func (s *Service) UpdateWebhook(ctx context.Context, in *api.UpdateWebhookInput)
 	next.Source, next.Host, next.Owner, next.Kind = project.Source.Type, target.access.Repository.Host.Name, target.owner.Name, string(target.owner.Kind)
 	moved := next.Source != w.Source || next.Host != w.Host || !strings.EqualFold(next.Owner, w.Owner)
 	if moved {
-		next.HookID = ""
+		next.HookID, doc.Url = "", nil
 	}
 	doc.PayloadUrl = new(credential.HookAddress(s.URL, w.Address))
-	if rotate || len(secrets) == 0 {
+	// A rotation that failed at the provider, or here after it, is brought to its
+	// end: which of the two secrets the provider has is not known.
+	pending := made && len(secrets) > 1 && secrets[1].Until.IsZero()
+	if pending {
+		rotate = true
+	} else if rotate || len(secrets) == 0 {
 		secrets = append([]credential.HookSecret{{Value: api.Secret(unguessable())}}, secrets...)
 		doc.LastModifiedSecret = api.At(s.Now())
 		rotate = true
@@ -224,16 +232,22 @@ func (s *Service) UpdateWebhook(ctx context.Context, in *api.UpdateWebhookInput)
 			return nil, fmt.Errorf("store the new secret of the webhook of %s: %w", *project.Name, err)
 		}
 		next.Version = w.Version
-		if len(secrets) > 1 {
-			secrets = secrets[:2]
-			secrets[1].Until = s.Now().Add(hookGrace)
-		}
+	}
+	if rotate && len(secrets) > 1 {
+		secrets = secrets[:2]
+		secrets[1].Until = s.Now().Add(hookGrace)
 	}
 	guard := int64(0)
 	changed := rotate || moved || *doc.PayloadUrl != value(before.PayloadUrl) || !slices.Equal(hookEvents(&before), hookEvents(&doc))
-	if changed && !value(doc.ManualCreation) {
+	if changed && made {
+		var first func(store.Tx) (int64, error)
+		if moved {
+			first = func(tx store.Tx) (int64, error) {
+				return tx.PutRemoval(ctx, s.removal(project, next, *doc.PayloadUrl, s.Now().Add(hookDoubt)))
+			}
+		}
 		var hook forge.Hook
-		hook, guard, err = s.putHook(ctx, project, target, next, &doc, secrets[0].Value)
+		hook, guard, err = s.putHook(ctx, target, next, &doc, secrets[0].Value, first)
 		if _, refused := errors.AsType[*api.Error](err); refused && enterprise {
 			doc.StatusMessage = new(err.Error() + " Install the hook at the provider with payloadUrl and secret")
 		} else if err != nil {
@@ -258,7 +272,7 @@ func (s *Service) UpdateWebhook(ctx context.Context, in *api.UpdateWebhookInput)
 			return noWebhook(project)
 		}
 		now.Webhook = &doc
-		if moved && !value(doc.ManualCreation) {
+		if moved && made {
 			if _, err := tx.PutRemoval(ctx, s.removal(project, w, value(before.PayloadUrl), s.Now())); err != nil {
 				return err
 			}
@@ -308,7 +322,8 @@ func (s *Service) DeleteWebhook(ctx context.Context, in *api.DeleteWebhookInput)
 	if !gone {
 		err := s.deleteHook(ctx, project, w)
 		if refused, ok := errors.AsType[*forge.Error](err); ok && refused.Worthwhile {
-			return nil, hookError("delete", refused)
+			p, _ := s.Hosts.Provider(api.ServerType(w.Source))
+			return nil, hookError("delete", p, refused)
 		} else if err != nil {
 			s.Log.WarnContext(ctx, "hook not removed yet", "project", w.Project, "error", err)
 		}
@@ -407,7 +422,7 @@ func (s *Service) hookTarget(ctx context.Context, scope store.Scope, project *ap
 			return t, api.InvalidInputException("Invalid scopeConfiguration: %s is not for source type %s", c.Scope, src.Type)
 		case value(src.Location) != webhookLocation:
 			return t, api.InvalidInputException("Invalid scopeConfiguration: the project's source location must be %s", webhookLocation)
-		case len(t.owner.Name) > 1000 || !ownerPattern.MatchString(t.owner.Name):
+		case len(t.owner.Name) > 1000 || !ownerPattern.MatchString(t.owner.Name) || t.owner.Kind != forge.OfGroup && strings.Contains(t.owner.Name, "/"):
 			return t, api.InvalidInputException("Invalid scopeConfiguration: name must be the name of the organization or enterprise, or the path of the group")
 		}
 		host := t.provider.Known
@@ -475,11 +490,20 @@ func (s *Service) checkWebhook(t hookTarget, w *api.Webhook) error {
 	}
 	for _, r := range policy.ApproverRoles {
 		if !slices.Contains(t.provider.Deliveries.Roles, r) {
-			return api.InvalidInputException("Invalid pullRequestBuildPolicy: %s is not a role of the project's source provider", r)
+			return api.InvalidInputException("Invalid pullRequestBuildPolicy: %s is not a role of the project's source provider, whose roles are %s", r, join(t.provider.Deliveries.Roles))
 		}
 	}
 	w.PullRequestBuildPolicy = &policy
 	return nil
+}
+
+// join writes roles with commas between.
+func join(roles []api.PullRequestBuildApproverRole) string {
+	names := make([]string, len(roles))
+	for i, r := range roles {
+		names[i] = string(r)
+	}
+	return strings.Join(names, ", ")
 }
 
 // hookEvents are the types of events that the provider has to tell of.
@@ -501,9 +525,11 @@ func hookEvents(w *api.Webhook) []forge.EventType {
 	return list
 }
 
-// putHook makes or changes the hook at the provider. guard is what confirm
-// takes back: until then, the hook is to be removed again.
-func (s *Service) putHook(ctx context.Context, project *api.Project, t hookTarget, w store.Webhook, doc *api.Webhook, secret api.Secret) (hook forge.Hook, guard int64, err error) {
+// putHook makes or changes the hook at the provider. first, unless it is nil,
+// notes before anything is made that the hook is to be removed; guard is that
+// note, for confirm to take it back. With an error it is 0 if it is certain that
+// nothing was made.
+func (s *Service) putHook(ctx context.Context, t hookTarget, w store.Webhook, doc *api.Webhook, secret api.Secret, first func(store.Tx) (int64, error)) (hook forge.Hook, guard int64, err error) {
 	host := t.access.Repository.Host
 	if t.access.ARN == "" {
 		if !t.access.Repository.Trusted {
@@ -522,13 +548,8 @@ func (s *Service) putHook(ctx context.Context, project *api.Project, t hookTarge
 	if err != nil {
 		return hook, 0, tokenError(err)
 	}
-	// A hook that was there stays, should this call end in the middle.
-	if w.HookID == "" {
-		err := s.Store.Update(ctx, func(tx store.Tx) (err error) {
-			guard, err = tx.PutRemoval(ctx, s.removal(project, w, *doc.PayloadUrl, s.Now().Add(hookDoubt)))
-			return err
-		})
-		if err != nil {
+	if first != nil {
+		if err := s.Store.Update(ctx, func(tx store.Tx) (err error) { guard, err = first(tx); return err }); err != nil {
 			return hook, 0, fmt.Errorf("note the hook of %s: %w", w.Project, err)
 		}
 	}
@@ -543,19 +564,20 @@ func (s *Service) putHook(ctx context.Context, project *api.Project, t hookTarge
 	}
 	refused, ok := errors.AsType[*forge.Error](err)
 	if !ok {
-		return hook, 0, fmt.Errorf("make a hook at %s: %w", host.Name, err)
+		return hook, guard, fmt.Errorf("make a hook at %s: %w", host.Name, err)
 	}
-	if !refused.Worthwhile && guard != 0 { // nothing was made
+	if !refused.Worthwhile && guard != 0 {
 		after := context.WithoutCancel(ctx)
 		if err := s.Store.Update(after, func(tx store.Tx) error { return s.confirm(after, tx, guard) }); err != nil {
 			s.Log.ErrorContext(ctx, "note that no hook was made", "project", w.Project, "error", err)
 		}
+		guard = 0
 	}
 	verb := "create"
 	if w.HookID != "" {
 		verb = "update"
 	}
-	return hook, 0, hookError(verb, refused)
+	return hook, guard, hookError(verb, t.provider, refused)
 }
 
 // confirm takes a hook's removal back.
@@ -624,10 +646,10 @@ func (s *Service) deleteHook(ctx context.Context, project *api.Project, w store.
 
 // hookError is the service's error for a provider's, which says why.
 // Source: recorded answers of the service, for the first sentences.
-func hookError(verb string, err *forge.Error) error {
+func hookError(verb string, p forge.Provider, err *forge.Error) error {
 	switch {
 	case errors.Is(err, forge.ErrUnreachable) && err.After > 0:
-		return api.OAuthProviderException("Failed to %s webhook. GitHub API limit reached. Please try again later. (%v)", verb, err)
+		return api.OAuthProviderException("Failed to %s webhook. %s API limit reached. Please try again later. (%v)", verb, p.Name, err)
 	case errors.Is(err, forge.ErrUnreachable):
 		return api.OAuthProviderException("Failed to %s webhook. The source provider could not be asked. Please try again later. (%v)", verb, err)
 	}

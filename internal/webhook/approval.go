@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -115,9 +116,26 @@ func (c *candidate) await(ctx context.Context, tx store.Tx) error {
 	now := c.in.Now()
 	return tx.PutStatus(ctx, store.CommitStatus{
 		Scope: c.hook.Scope, Project: c.hook.Project, Source: c.source(), SHA: c.SHA, State: forge.Failure,
-		Context:     fmt.Sprintf("AWS CodeBuild %s (%s)", c.hook.Region, c.hook.Project),
+		Context:     c.statusContext(),
 		Description: Required, TargetURL: c.in.URL + "/console/projects/" + c.hook.Project, Created: now, Next: now,
 	})
+}
+
+// statusContext is that of the build's own status, which has to take the place of
+// the failed one.
+func (c *candidate) statusContext() string {
+	if config := c.project.Source.BuildStatusConfig; config != nil {
+		text := os.Expand(deref(config.Context), func(name string) string {
+			return map[string]string{
+				"AWS_REGION": c.hook.Region, "AWS_DEFAULT_REGION": c.hook.Region, "CODEBUILD_WEBHOOK_EVENT": string(c.Type), "CODEBUILD_WEBHOOK_TRIGGER": fmt.Sprintf("pr/%d", c.Pull.Number),
+				"CODEBUILD_WEBHOOK_HEAD_REF": c.HeadRef, "CODEBUILD_WEBHOOK_BASE_REF": c.BaseRef, "CODEBUILD_WEBHOOK_ACTOR_ACCOUNT_ID": c.Actor.ID,
+			}[name]
+		})
+		if text != "" {
+			return text
+		}
+	}
+	return fmt.Sprintf("AWS CodeBuild %s (%s)", c.hook.Region, c.hook.Project)
 }
 
 // forget notes that the pull request waits no more.

@@ -272,7 +272,43 @@ func (c *candidate) decide(ctx context.Context, d store.Delivery, r *store.Resul
 	if c.Type == forge.Comment {
 		return c.comment(ctx, d, r)
 	}
+	if why, err := c.complete(ctx); err != nil {
+		return nil, err
+	} else if why != "" {
+		return ignore("%s", why)
+	}
+	r.SHA = c.SHA
 	return c.match(ctx, r, false)
+}
+
+// complete finds the whole id of a pull request's commit where the delivery
+// has a part of it, as Bitbucket's have. why says that it is not the newest
+// one any more.
+func (c *candidate) complete(ctx context.Context) (why string, err error) {
+	if c.Pull == nil || c.SHA == "" || len(c.SHA) >= 40 {
+		return "", nil
+	}
+	var now forge.PullRequest
+	ok, err := c.ask(ctx, func(ctx context.Context, f forge.Forge, host forge.Host, t forge.Token, repo string) (err error) {
+		now, err = f.PullRequest(ctx, host, t, repo, c.Pull.Number)
+		return err
+	})
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("read pull request %d: %w", c.Pull.Number, err)
+	case !ok:
+		return "there is no credential to find the whole id of commit " + c.SHA + " with", nil
+	case !strings.HasPrefix(now.HeadSHA, c.SHA):
+		return fmt.Sprintf("the newest commit of pull request %d is %s already, and not %s", c.Pull.Number, forge.Cut(now.HeadSHA, 64), c.SHA), nil
+	}
+	c.SHA = now.HeadSHA
+	pull := *c.Pull
+	pull.HeadSHA = now.HeadSHA
+	if pull.HeadURL == "" {
+		pull.HeadURL = now.HeadURL
+	}
+	c.Pull = &pull
+	return "", nil
 }
 
 // misplaced says why the event is none of the webhook's, "" if it is.
@@ -372,6 +408,10 @@ func (c *candidate) match(ctx context.Context, r *store.Result, approved bool) (
 		if err != nil {
 			return nil, err
 		}
+		if need != "" && c.Type == forge.PullClosed { // nobody can approve it any more
+			r.Outcome, r.Reason = Ignored, need
+			return func(tx store.Tx, _ *store.Result) error { return c.forget(ctx, tx) }, nil
+		}
 		if need != "" {
 			r.Outcome, r.Reason = Awaiting, need
 			return func(tx store.Tx, _ *store.Result) error { return c.await(ctx, tx) }, nil
@@ -460,7 +500,9 @@ func (c *candidate) plan() (plan, error) {
 				p.input.SourceVersion = new(t.Trigger)
 			}
 		case c.Type == forge.PullMerged && c.Merge != "":
-			p.input.SourceVersion, t.Version = new(c.Merge), c.BaseRef+"^{"+c.Merge+"}"
+			if p.input.SourceVersion, t.Version = new(c.Merge), c.Merge; len(c.Merge) >= 40 {
+				t.Version = c.BaseRef + "^{" + c.Merge + "}"
+			}
 		case c.Pull.Fork && c.Pull.HeadURL == "":
 			return plan{}, errors.New("the repository that the pull request comes from is gone")
 		case c.Pull.Fork:

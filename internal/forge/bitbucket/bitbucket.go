@@ -7,8 +7,7 @@
 // workspace, which has no user name.
 //
 // Bitbucket tells the scopes of each with every answer, but never when a token
-// ends. There is no client library that keeps up with it, and three calls need
-// none.
+// ends. There is no client library that keeps up with it.
 package bitbucket
 
 import (

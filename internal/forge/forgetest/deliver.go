@@ -117,6 +117,16 @@ func (s *Server) AddHook(owner, login string, h Hook) Hook {
 	return h
 }
 
+// DropHook removes a hook by hand, and is false if the owner, written as for
+// AddHook, has none of that id.
+func (s *Server) DropHook(owner string, id int64) bool {
+	key := strings.ToLower(owner)
+	if r := s.repository(owner); r != nil {
+		key = hooksOf(r)
+	}
+	return s.dropHook(key, id)
+}
+
 // ping tells a hook that it is there. That may come before the answer to who
 // made it. The repository is nil if the hook is not one's.
 func (s *Server) ping(r *repository, login string, h Hook) {

@@ -385,3 +385,20 @@ func (s *stage) locate() string {
 	}
 	return s.host.Git + path + ".git"
 }
+
+// A Stage is a server with the repository, the tokens and the commit of a
+// Case, and its adapter, for tests of what only one provider does.
+type Stage struct {
+	Server *Server
+	Forge  forge.Forge
+	Host   forge.Host
+	Token  forge.Token // Good
+	SHA    string
+}
+
+// Stage makes one that ends with the test.
+func (c Case) Stage(t *testing.T) Stage {
+	t.Helper()
+	s := c.stage(t)
+	return Stage{s.server, s.forge, s.host, s.show(s.Good), s.sha}
+}

@@ -42,16 +42,14 @@ func Hooks(t *testing.T, c Case) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := &hookStage{stage: c.stage(t), owner: forge.Owner{Kind: forge.OfRepository, Name: c.Repo}}
-			var ok bool
-			if s.hooks, ok = s.forge.(forge.Hooks); !ok {
-				t.Fatalf("%T is no forge.Hooks", s.forge)
-			}
+			s.hooks = s.forge
 			test(t, s)
 		})
 	}
 	run("Put", hooksPut)
 	run("PutLost", hooksPutLost)
 	run("PutExisting", hooksPutExisting)
+	run("PutAmongMany", hooksPutAmongMany)
 	run("Delete", hooksDelete)
 	run("Owners", hooksOwners)
 	run("Told", hooksTold)
@@ -196,6 +194,35 @@ func hooksPutExisting(t *testing.T, s *hookStage) {
 	}
 }
 
+// hooksPutAmongMany: a hook is found on whatever page it is.
+func hooksPutAmongMany(t *testing.T, s *hookStage) {
+	s.put(t, s.owner, hook())
+	made := s.one(t, HookSecret)
+	if err := s.hooks.DeleteHook(t.Context(), s.host, s.good(), s.owner, hook()); err != nil {
+		t.Fatal(err)
+	}
+	many := func(from, to int) {
+		for i := from; i < to; i++ {
+			s.server.AddHook(s.Repo, "mona", Hook{URL: fmt.Sprintf("%s/%d", address, i), Events: made.Events, Active: true})
+		}
+	}
+	many(0, 155)
+	old := s.server.AddHook(s.Repo, "mona", Hook{URL: address, Events: made.Events})
+	many(155, 260)
+	if got := s.put(t, s.owner, hook()); !strings.Contains(got.ID, strconv.FormatInt(old.ID, 10)) {
+		t.Errorf("the hook among many is %s, want %d", got.ID, old.ID)
+	}
+	if n := len(s.server.Hooks(s.Repo)); n != 261 {
+		t.Errorf("the server has %d hooks, want 261", n)
+	}
+	if err := s.hooks.DeleteHook(t.Context(), s.host, s.good(), s.owner, hook()); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(s.server.Hooks(s.Repo)); n != 260 {
+		t.Errorf("the server has %d hooks, want 260", n)
+	}
+}
+
 func hooksDelete(t *testing.T, s *hookStage) {
 	remove := func(h forge.Hook) {
 		t.Helper()
@@ -265,9 +292,6 @@ func hooksOwners(t *testing.T, s *hookStage) {
 // happened.
 func hooksTold(t *testing.T, s *hookStage) {
 	d := s.Provider.Deliveries
-	if d.Verify == nil || d.Parse == nil {
-		t.Skipf("%s has nothing that reads deliveries yet", s.Provider.Name)
-	}
 	h := hook()
 	h.Events = d.Events
 	s.put(t, s.owner, h)

@@ -458,10 +458,7 @@ func judged(t *testing.T, d *Description, s *Setup) {
 
 // judgedHooks makes the calls of forge.Hooks, to be judged.
 func judgedHooks(t *testing.T, s *Setup) {
-	f, ok := s.Forge.(forge.Hooks)
-	if !ok {
-		t.Fatalf("%T is no forge.Hooks", s.Forge)
-	}
+	f := s.Forge
 	good, ctx := pat(Good), t.Context()
 	s.Server.AddToken(Token{Value: Good, Scopes: []string{"repo", "admin:org_hook"}})
 	for _, o := range []forge.Owner{{Kind: forge.OfRepository, Name: Repo}, {Kind: forge.OfOrganization, Name: "octo-org"}} {

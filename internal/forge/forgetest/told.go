@@ -2,15 +2,17 @@ package forgetest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/forge"
@@ -90,7 +92,7 @@ func (t Telling) told(test *testing.T) {
 				}
 				seen[e.Type] = true
 			}
-			if diff := cmp.Diff(c.Want, got); diff != "" {
+			if diff := gocmp.Diff(c.Want, got); diff != "" {
 				test.Errorf("want - got +:\n%s", diff)
 			}
 		})
@@ -193,7 +195,7 @@ func (t Telling) safely(test testing.TB, h http.Header, body []byte) {
 	}
 }
 
-// awkward are values in place of those of a delivery.
+// awkward are values in place of those of a delivery, null first.
 var awkward = []string{
 	`null`, `true`, `0`, `-1`, `1e400`, `99999999999999999999999999`, `0.5`, `""`, `[]`, `{}`, `[null]`, `[[]]`, `{"":null}`,
 	`"` + planted + `"`, `"../../` + planted + `"`, `"refs/heads/` + planted + ` "`, `"a\u0000b"`, `"\ud800"`, `"a\nb\"'$(id)` + "`" + `"`,
@@ -201,37 +203,49 @@ var awkward = []string{
 	`"999999-01-01T00:00:00Z"`, strings.Repeat("[", 300) + strings.Repeat("]", 300), `"` + strings.Repeat("x", 5000) + `"`,
 }
 
-// hostile puts each awkward value in place of each value of the longest
-// delivery of each event, and leaves each out.
+// hostile leaves out each value of the longest delivery of each event, or has
+// null for it. Where no other event had a value of that name, it puts each
+// awkward one there too.
 func (t Telling) hostile(test *testing.T) {
 	test.Parallel()
-	longest := map[string]string{}
+	longest := map[string]Told{}
 	for _, c := range t.Told {
-		if c.Err == "" && len(c.Body) > len(longest[c.Event]) {
-			longest[c.Event] = c.Body
+		if c.Err == "" && len(c.Body) > len(longest[c.Event].Body) {
+			longest[c.Event] = c
 		}
 	}
-	for event, body := range longest {
+	// Those that a build follows from are first: they look at most values.
+	order := slices.SortedFunc(maps.Values(longest), func(a, b Told) int {
+		return cmp.Or(strings.Compare(shape(b.Want), shape(a.Want)), strings.Compare(a.Event, b.Event))
+	})
+	seen := map[string]bool{}
+	for _, c := range order {
 		var whole any
-		decoder := json.NewDecoder(strings.NewReader(body))
+		decoder := json.NewDecoder(strings.NewReader(c.Body))
 		decoder.UseNumber()
 		if err := decoder.Decode(&whole); err != nil {
 			test.Fatal(err)
 		}
-		each(whole, func(v any) { whole = v }, func() {
+		each(whole, "", seen, func(v any) { whole = v }, func() {
 			body, err := json.Marshal(whole)
 			if err != nil {
 				test.Fatal(err)
 			}
-			t.safely(test, t.header(event), body)
+			t.safely(test, t.header(c.Event), body)
 		})
 	}
 }
 
-// each sets every value below v, and v itself, to each awkward one in turn,
-// and takes members away, and calls try each time.
-func each(v any, set func(any), try func()) {
-	for _, a := range awkward {
+// each sets v, which is at path, and every value below it to null, or to each
+// awkward value if the path is new, and takes members away; it calls try each
+// time.
+func each(v any, path string, seen map[string]bool, set func(any), try func()) {
+	values := awkward[:1]
+	if !seen[path] {
+		values = awkward
+	}
+	seen[path] = true
+	for _, a := range values {
 		set(json.RawMessage(a))
 		try()
 	}
@@ -239,14 +253,14 @@ func each(v any, set func(any), try func()) {
 	switch v := v.(type) {
 	case map[string]any:
 		for key, member := range v {
-			each(member, func(m any) { v[key] = m }, try)
+			each(member, path+"."+key, seen, func(m any) { v[key] = m }, try)
 			delete(v, key)
 			try()
 			v[key] = member
 		}
 	case []any:
 		for i, member := range v {
-			each(member, func(m any) { v[i] = m }, try)
+			each(member, path+"[]", seen, func(m any) { v[i] = m }, try)
 		}
 	}
 }

@@ -2,7 +2,7 @@
 //
 // A token tells nothing of itself: its scopes show in what it is refused, and
 // it has no end. The library of Gitea asks the server for its version before
-// anything else and bounds no answer; four calls do without.
+// anything else and bounds no answer.
 package gitea
 
 import (

@@ -234,6 +234,15 @@ func (f *Forge) CheckRepository(ctx context.Context, host forge.Host, t forge.To
 			why = no(signOnHint(host))
 		case a.status != http.StatusNotFound:
 			why = no("GitHub says: " + a.text(token))
+		case slices.ContainsFunc(scopes(a.header.Values("X-OAuth-Scopes")), func(s string) bool { return s == "admin:repo_hook" || s == "write:repo_hook" }):
+			// These scopes reach the hooks of a private repository, and nothing else
+			// of it.
+			_, res, err = c.Repositories.ListHooks(ctx, owner, name, &github.ListOptions{PerPage: 1})
+			hook, err := probed(host, token, err, res, http.StatusOK, "Webhooks: write")
+			if hook.Can == forge.No {
+				hook = why
+			}
+			return forge.Abilities{Clone: why, Status: why, Hook: hook}, err
 		}
 		return forge.Abilities{Clone: why, Status: why, Hook: why}, nil
 	}
@@ -265,8 +274,10 @@ func (f *Forge) CheckRepository(ctx context.Context, host forge.Host, t forge.To
 	if out.Status, err = probed(host, token, err, res, http.StatusUnprocessableEntity, "Commit statuses: write"); err != nil {
 		return forge.Abilities{}, err
 	}
-	_, res, err = c.Repositories.ListHooks(ctx, owner, name, &github.ListOptions{PerPage: 1})
-	if out.Hook, err = probed(host, token, err, res, http.StatusOK, "Webhooks: write"); err != nil {
+	// A hook without an address is not made, but who may not make one hears that
+	// first. To list them would take less of a right.
+	_, res, err = c.Repositories.CreateHook(ctx, owner, name, &github.Hook{Active: new(false), Config: &github.HookConfig{ContentType: new("json")}})
+	if out.Hook, err = probed(host, token, err, res, http.StatusUnprocessableEntity, "Webhooks: write"); err != nil {
 		return forge.Abilities{}, err
 	}
 	// Reading the contents is a permission of its own.

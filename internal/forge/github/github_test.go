@@ -58,7 +58,7 @@ func TestPromises(t *testing.T) {
 func TestRole_Custom(t *testing.T) {
 	t.Parallel()
 	s := forgetest.NewSetup(t, github.Provider)
-	hooks := s.Forge.(forge.Hooks)
+	hooks := s.Forge
 	token := forge.Token{Auth: api.AuthTypePERSONAL_ACCESS_TOKEN, Value: forgetest.Good}
 	mona := s.Server.Person("mona")
 	for role, want := range map[string]api.PullRequestBuildApproverRole{
@@ -88,7 +88,7 @@ func TestRole_Custom(t *testing.T) {
 func TestHooks_Refusals(t *testing.T) {
 	t.Parallel()
 	s := forgetest.NewSetup(t, github.Provider)
-	hooks := s.Forge.(forge.Hooks)
+	hooks := s.Forge
 	h := forge.Hook{Address: "https://corbel.example.com/hooks/1", Secret: "whsec_ForgetestRefusals00000001", Events: []forge.EventType{forge.Push}}
 	repo := forge.Owner{Kind: forge.OfRepository, Name: forgetest.Repo}
 	for _, c := range []struct {
@@ -123,7 +123,7 @@ func TestHooks_Refusals(t *testing.T) {
 func TestPutHook_AtOnce(t *testing.T) {
 	t.Parallel()
 	s := forgetest.NewSetup(t, github.Provider)
-	hooks := s.Forge.(forge.Hooks)
+	hooks := s.Forge
 	h := forge.Hook{Address: "https://corbel.example.com/hooks/1", Secret: "whsec_ForgetestAtOnce0000000001", Events: []forge.EventType{forge.Push}}
 	var wg sync.WaitGroup
 	ids := make([]string, 8)

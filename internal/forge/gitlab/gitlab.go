@@ -6,8 +6,7 @@
 // only known whether it is good.
 //
 // GitLab's own client library makes further requests to learn the rate limit
-// and tries again by itself, which the promises of forge.Forge exclude; four
-// calls do without.
+// and tries again by itself, which the promises of forge.Forge exclude.
 package gitlab
 
 import (

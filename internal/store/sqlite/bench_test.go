@@ -125,3 +125,40 @@ func BenchmarkClaimBuild(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkDeliveries lists a page of 20 from the start and from the middle of
+// the deliveries to a webhook, however many there are and whoever else has
+// some.
+func BenchmarkDeliveries(b *testing.B) {
+	for _, rows := range []int64{10_000, 1_000_000} {
+		if testing.Short() && rows > 10_000 {
+			continue
+		}
+		s := open(b, filepath.Join(b.TempDir(), "corbel.db"))
+		// Written by one statement: two of three are the webhook's, the rest another's.
+		if _, err := s.w.ExecContext(b.Context(), `with recursive n (i) as (select 1 union all select i + 1 from n where i < $1)
+			insert into delivery (account, region, project, hook, origin, received, event, provider, headers, body, state, next)
+			select $2, $3, 'site', iif(i % 3, 'addr-1', 'addr-2'), 'DELIVERED', i, 'push', i, '{"X-Github-Event":"push"}', zeroblob(500), iif(i % 1000, 1, 0), i from n`,
+			rows, home.Account, home.Region); err != nil {
+			b.Fatal(err)
+		}
+		for _, c := range []struct {
+			name string
+			list func() ([]store.Delivery, error)
+		}{
+			{"start", func() ([]store.Delivery, error) { return s.Deliveries(b.Context(), "addr-1", 0, 20) }},
+			{"middle", func() ([]store.Delivery, error) { return s.Deliveries(b.Context(), "addr-1", rows/2, 20) }},
+			{"due", func() ([]store.Delivery, error) {
+				return s.DueDeliveries(b.Context(), time.Now(), []string{"addr-2"}, 5)
+			}},
+		} {
+			b.Run(fmt.Sprintf("rows=%d/%s", rows, c.name), func(b *testing.B) {
+				for b.Loop() {
+					if list, err := c.list(); err != nil || len(list) < 5 {
+						b.Fatal(len(list), err)
+					}
+				}
+			})
+		}
+	}
+}

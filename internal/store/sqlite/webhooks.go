@@ -101,7 +101,7 @@ func (q *queries) Deliveries(ctx context.Context, hook string, before int64, lim
 }
 
 func (q *queries) DueDeliveries(ctx context.Context, now time.Time, except []string, limit int) ([]store.Delivery, error) {
-	hooks, err := text(except)
+	hooks, err := text(append([]string{}, except...)) // JSON's null would be unequal to no hook
 	if err != nil {
 		return nil, err
 	}

@@ -79,6 +79,21 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"LogStreams", logStreams},
 		{"Checks", checks},
 		{"Audit", audit},
+
+		{"Webhooks", webhooks},
+		{"SealedWebhooks", sealedWebhooks},
+		{"Polls", polls},
+		{"Refused", refused},
+		{"Deliveries", deliveries},
+		{"DeliveryPages", deliveryPages},
+		{"Digests", digests},
+		{"DueDeliveries", dueDeliveries},
+		{"DeleteDeliveries", deleteDeliveries},
+		{"Approvals", approvals},
+		{"Removals", removals},
+		{"WebhookWakeUps", webhookWakeUps},
+		{"Triggers", triggers},
+		{"AddContext", addContext},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

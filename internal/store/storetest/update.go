@@ -268,7 +268,7 @@ func closeStore(b *bench) {
 	if _, err := b.s.Build(b.ctx, home, buildID("site", 1)); err == nil {
 		b.Errorf("Build after Close succeeded")
 	}
-	for what, ch := range map[string]<-chan struct{}{"Queued": b.s.Queued(), "Stopping": b.s.Stopping(), "Outgoing": b.s.Outgoing()} {
+	for what, ch := range map[string]<-chan struct{}{"Queued": b.s.Queued(), "Stopping": b.s.Stopping(), "Outgoing": b.s.Outgoing(), "Delivered": b.s.Delivered(), "Polling": b.s.Polling()} {
 		select {
 		case _, open := <-ch:
 			if !open {

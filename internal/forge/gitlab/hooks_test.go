@@ -1,0 +1,158 @@
+package gitlab_test
+
+import (
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/corbel-build/corbel/api"
+	"github.com/corbel-build/corbel/internal/forge"
+	"github.com/corbel-build/corbel/internal/forge/forgetest"
+	"github.com/corbel-build/corbel/internal/forge/gitlab"
+)
+
+const repo = "group/sub/shop"
+
+func stage(t *testing.T) forgetest.Stage {
+	t.Helper()
+	return forgetest.Case{
+		Provider: gitlab.Provider, Dialect: &forgetest.GitLab, Repo: repo,
+		Good: forgetest.Token{Value: "glpat-ForgetestHooks00000001", Login: "mona", Role: 50, Scopes: []string{"api"}},
+	}.Stage(t)
+}
+
+// TestPoll_Unchanged: what did not change is not sent again, however many
+// pages it has.
+func TestPoll_Unchanged(t *testing.T) {
+	t.Parallel()
+	s := stage(t)
+	poll := func(marks map[string]string) forge.Polled {
+		t.Helper()
+		p, err := s.Forge.Poll(t.Context(), s.Host, s.Token, repo, marks)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	for i := range 99 { // with main a page that is full
+		if err := s.Server.Move(repo, "mona", fmt.Sprintf("refs/heads/b%02d", i), s.SHA); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := poll(nil)
+	if len(first.Refs) != 100 || first.RefsUnchanged || first.PullsUnchanged {
+		t.Fatalf("the first poll has %d refs, want 100", len(first.Refs))
+	}
+	before := len(s.Server.Requests())
+	same := poll(first.Marks)
+	if !same.RefsUnchanged || !same.PullsUnchanged || same.Refs != nil || same.Pulls != nil || !maps.Equal(same.Marks, first.Marks) {
+		t.Errorf("the second poll = %+v, want nothing new", same)
+	}
+	for _, r := range s.Server.Requests()[before:] {
+		if r.Status != 304 || r.Header.Get("If-None-Match") == "" {
+			t.Errorf("%s?%s answered %d, want 304", r.Path, r.Query, r.Status)
+		}
+	}
+	// One more, at the end of a page that was full.
+	if err := s.Server.Move(repo, "mona", "refs/heads/z", s.SHA); err != nil {
+		t.Fatal(err)
+	}
+	if next := poll(same.Marks); next.RefsUnchanged || len(next.Refs) != 101 || !next.PullsUnchanged {
+		t.Errorf("after another branch: %d refs, unchanged %v", len(next.Refs), next.RefsUnchanged)
+	}
+	if _, err := s.Server.OpenPull(repo, forgetest.Pull{Head: "b00"}); err != nil {
+		t.Fatal(err)
+	}
+	if next := poll(same.Marks); next.PullsUnchanged || len(next.Pulls) != 1 {
+		t.Errorf("after a merge request: %+v", next.Pulls)
+	}
+}
+
+// TestRole_Levels: a level between two counts as the lower, and who is blocked
+// or waits has none.
+func TestRole_Levels(t *testing.T) {
+	t.Parallel()
+	s := stage(t)
+	mona := s.Server.Person("mona")
+	for level, want := range map[int]api.PullRequestBuildApproverRole{
+		0: "", 5: "", 10: api.PullRequestBuildApproverRoleGITLAB_GUEST, 14: api.PullRequestBuildApproverRoleGITLAB_GUEST,
+		25: api.PullRequestBuildApproverRoleGITLAB_REPORTER, 45: api.PullRequestBuildApproverRoleGITLAB_MAINTAINER, 60: api.PullRequestBuildApproverRoleGITLAB_OWNER,
+	} {
+		if err := s.Server.SetRole(repo, "mona", strconv.Itoa(level)); err != nil {
+			t.Fatal(err)
+		}
+		// The login may be another by now: the id is what counts.
+		got, err := s.Forge.Role(t.Context(), s.Host, s.Token, repo, forge.Person{ID: fmt.Sprint(mona.ID), Login: "renamed"})
+		if err != nil || got != want {
+			t.Errorf("Role of level %d = %q, %v, want %q", level, got, err, want)
+		}
+	}
+	for _, state := range []string{"blocked", "awaiting", ""} {
+		s.Server.Inject(forgetest.Fault{Times: 1, Do: forgetest.Answer(200, nil, fmt.Sprintf(`{"id":%d,"state":%q,"access_level":50}`, mona.ID, state))})
+		if got, err := s.Forge.Role(t.Context(), s.Host, s.Token, repo, forge.Person{ID: fmt.Sprint(mona.ID)}); err != nil || got != "" {
+			t.Errorf("Role of who is %q = %q, %v, want none", state, got, err)
+		}
+	}
+	s.Server.Inject(forgetest.Fault{Times: 1, Do: forgetest.Answer(200, nil, `{"id":1,"state":"active","access_level":50}`)})
+	if got, err := s.Forge.Role(t.Context(), s.Host, s.Token, repo, forge.Person{ID: fmt.Sprint(mona.ID)}); err == nil {
+		t.Errorf("an answer about somebody else gives the role %q", got)
+	}
+}
+
+// TestHook_Switches: what was on before and is not wanted goes off.
+func TestHook_Switches(t *testing.T) {
+	t.Parallel()
+	s := stage(t)
+	owner := forge.Owner{Kind: forge.OfRepository, Name: repo}
+	h := forge.Hook{Address: "https://corbel.example.com/hooks/1", Secret: "whsec_ForgetestSwitches0000001"}
+	for _, c := range []struct {
+		events []forge.EventType
+		want   string
+	}{
+		{[]forge.EventType{forge.Push, forge.PullCreated, forge.PullMerged, forge.Released, forge.Comment, forge.WorkflowJobQueued}, "push_events tag_push_events merge_requests_events note_events releases_events job_events"},
+		{[]forge.EventType{forge.PullClosed}, "merge_requests_events"},
+		{[]forge.EventType{forge.Push, forge.Prereleased}, "push_events tag_push_events"},
+	} {
+		h.Events = c.events
+		if _, err := s.Forge.PutHook(t.Context(), s.Host, s.Token, owner, h); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Server.Hooks(repo); len(got) != 1 || strings.Join(got[0].Events, " ") != c.want {
+			t.Errorf("a hook for %q is %+v, want %s", c.events, got, c.want)
+		}
+	}
+	h.Events = []forge.EventType{forge.Prereleased}
+	if _, err := s.Forge.PutHook(t.Context(), s.Host, s.Token, owner, h); err == nil {
+		t.Error("a hook was made that GitLab has nothing to tell")
+	}
+}
+
+// TestChangedFiles_Cut: GitLab does not call a list cut, but counts otherwise,
+// runs out of time, or sends more than is read.
+func TestChangedFiles_Cut(t *testing.T) {
+	t.Parallel()
+	s := stage(t)
+	for name, answer := range map[string]string{
+		"time": `{"diffs":[{"old_path":"a","new_path":"a"}],"compare_timeout":true}`,
+		"size": `{"diffs":[{"old_path":"a","new_path":"a","diff":"` + strings.Repeat("x", 9<<20) + `"}],"compare_timeout":false}`,
+	} {
+		s.Server.Heal()
+		s.Server.Inject(forgetest.Fault{Do: forgetest.Answer(200, nil, answer)})
+		if paths, complete, err := s.Forge.ChangedFiles(t.Context(), s.Host, s.Token, repo, 0, s.SHA, s.SHA); err != nil || complete {
+			t.Errorf("%s: %q, complete %v, %v; want it incomplete", name, paths, complete, err)
+		}
+	}
+	s.Server.Heal()
+	p, err := s.Server.OpenPull(repo, forgetest.Pull{Head: "x", Commits: []forgetest.Commit{{Files: map[string]string{"x": "1"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, count := range []string{"null", `"2"`, `"1+"`} {
+		s.Server.Inject(forgetest.Fault{Times: 1, Do: forgetest.Answer(200, nil, fmt.Sprintf(`{"iid":%d,"changes_count":%s}`, p.Number, count))})
+		if paths, complete, err := s.Forge.ChangedFiles(t.Context(), s.Host, s.Token, repo, p.Number, "", ""); err != nil || complete || len(paths) != 1 {
+			t.Errorf("of %s changes: %q, complete %v, %v; want it incomplete", count, paths, complete, err)
+		}
+	}
+}
