@@ -23,9 +23,12 @@ type WebhookReader interface {
 	// without their bodies, the newest first, those before the id; 0 is the
 	// start. limit is at least 1.
 	Deliveries(ctx context.Context, hook string, before int64, limit int) ([]Delivery, error)
-	// DueDeliveries lists the deliveries to look at now, without their bodies,
-	// the oldest first, but for those of webhooks whose addresses are in except.
-	DueDeliveries(ctx context.Context, now time.Time, except []string, limit int) ([]Delivery, error)
+	// DueHooks lists the addresses of webhooks to which a delivery is to be
+	// looked at now, the most overdue first, but for those in except.
+	DueHooks(ctx context.Context, now time.Time, except []string, limit int) ([]string, error)
+	// DueDeliveries lists the deliveries to the webhook with the address to look
+	// at now, without their bodies, the oldest first.
+	DueDeliveries(ctx context.Context, now time.Time, hook string, limit int) ([]Delivery, error)
 	// NextDelivery returns when the next waiting delivery is due; ErrNotFound
 	// if none waits.
 	NextDelivery(ctx context.Context) (time.Time, error)
