@@ -5,6 +5,7 @@ OPENAPI := $(CACHE)/openapi/api.github.com.json
 WEB     := internal/console/web
 MODULES := $(WEB)/node_modules/.package-lock.json
 EXAMPLES := $(CACHE)/webhook-examples/api.github.com.json
+AXE     := $(CACHE)/axe/axe.min.js
 # The race detector needs a C compiler; where there is none the tests run
 # without it and say so.
 RACE    := $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && echo -race)
@@ -27,8 +28,9 @@ console: ## build the console into internal/console/dist, which is committed (ne
 demo: bin/corbel ## a token goes in, a private repository gets built: the whole story on this screen
 	$(GO) run ./demo -corbel bin/corbel
 
-test: check $(OPENAPI) $(EXAMPLES) ## vet, staticcheck, generated files, import rule, and every test with the race detector
+test: check $(OPENAPI) $(EXAMPLES) $(AXE) $(MODULES) ## vet, staticcheck, generated files, import rule, and every test with the race detector
 	@[ -n "$(RACE)" ] || echo "no C compiler: the tests run WITHOUT the race detector"
+	CORBEL_AXE=$$([ -f $(AXE) ] && echo $(AXE)) \
 	CORBEL_OPENAPI=$$([ -f $(OPENAPI) ] && echo $(OPENAPI)) \
 	CORBEL_WEBHOOK_EXAMPLES=$$([ -f $(EXAMPLES) ] && echo $(dir $(EXAMPLES))) $(GO) test $(RACE) -timeout 15m ./...
 
@@ -66,6 +68,12 @@ $(EXAMPLES):
 $(MODULES): $(WEB)/package-lock.json
 	@command -v npm >/dev/null 2>&1 && (cd $(WEB) && npm ci --no-audit --no-fund --silent) && touch $@ || \
 		echo "the console's test packages could not be fetched; the test that needs them will say so"
+
+# axe looks for what keeps people out of the console's pages, likewise.
+$(AXE): testdata/fetch-axe.sh
+	@mkdir -p $(dir $@)
+	@command -v npm >/dev/null 2>&1 && testdata/fetch-axe.sh $(dir $@) || \
+		echo "axe could not be fetched; tests that need it will say so"
 
 bench: bin/corbel ## measure, and print the table of docs/benchmarks.md
 	$(GO) run ./bench -corbel bin/corbel

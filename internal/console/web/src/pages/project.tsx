@@ -14,7 +14,7 @@ import { useState } from "react";
 import { useNavigate, useParams, useSearchParams } from "react-router";
 import { useAction, useCall } from "../api";
 import type { Project, ProjectSource } from "../api.gen";
-import { ProjectBuilds } from "../project/builds";
+import { BuildList } from "../build/list";
 import { isInline } from "../project/draft";
 import { StartBuild } from "../project/start";
 import { words } from "../project/webhook";
@@ -41,6 +41,7 @@ export default function ProjectPage() {
         project && (
           <SpaceBetween direction="horizontal" size="xs">
             <Button onClick={() => setDeleting(true)}>Delete</Button>
+            {project.webhook && <Button onClick={() => navigate(`/projects/${encodeURIComponent(name)}/webhook`)}>Webhook</Button>}
             <Button onClick={() => navigate(`/projects/${encodeURIComponent(name)}/edit`)}>Edit</Button>
             <StartBuild project={name} primary />
           </SpaceBetween>
@@ -72,7 +73,7 @@ function Parts({ project }: { project: Project }) {
       activeTabId={params.get("tab") ?? "builds"}
       onChange={(e) => setParams({ tab: e.detail.activeTabId }, { replace: true })}
       tabs={[
-        { id: "builds", label: "Build history", content: <ProjectBuilds project={project.name!} /> },
+        { id: "builds", label: "Build history", content: <BuildList key={project.name} project={project.name!} /> },
         { id: "details", label: "Build details", content: <Details project={project} /> },
       ]}
     />

@@ -1,8 +1,6 @@
 /** Deliveries to try filter groups with: a push as each provider tells of it, in the fewest words. */
-import type { WebhookHeader } from "../api.gen";
-
 export interface Sample {
-  headers: WebhookHeader[];
+  headers: { name: string; value: string }[];
   /** The payload of a push to a repository's main branch; "" where the console has no sample. */
   push: string;
 }

@@ -1,1 +1,0 @@
-import{Mr as e,b as t,t as n}from"./link-Ds3bs-HA.js";import{t as r}from"./page-BXS56bA-.js";var i=e();function a(){return(0,i.jsx)(r,{title:`There is no such page`,children:(0,i.jsxs)(t,{children:[`The address may be mistyped, or what it named is gone. `,(0,i.jsx)(n,{to:`/`,children:`Go to the start.`})]})})}export{a as default};
