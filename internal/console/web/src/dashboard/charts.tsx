@@ -1,6 +1,5 @@
 /** The charts of the dashboard, in a chunk of their own: they are half of what the page weighs. */
 import BarChart from "@cloudscape-design/components/bar-chart";
-import ColumnLayout from "@cloudscape-design/components/column-layout";
 import Container from "@cloudscape-design/components/container";
 import Header from "@cloudscape-design/components/header";
 import MixedLineBarChart from "@cloudscape-design/components/mixed-line-bar-chart";
@@ -46,7 +45,7 @@ export default function Charts({ days: each }: { days: BuildDay[] }) {
   const rates = days.map((d) => ({ x: date(d), y: passRate([d]) })).filter((p): p is { x: string; y: number } => p.y !== undefined);
   const common = { height: 200, hideFilter: true, xScaleType: "categorical" } as const;
   return (
-    <ColumnLayout columns={3} minColumnWidth={320}>
+    <div className="charts">
       <Container header={<Header variant="h2">Builds {per}</Header>}>
         <BarChart
           {...common}
@@ -88,6 +87,6 @@ export default function Charts({ days: each }: { days: BuildDay[] }) {
           empty={none}
         />
       </Container>
-    </ColumnLayout>
+    </div>
   );
 }
