@@ -413,6 +413,17 @@ func (b *tab) focus(role, name string) {
 	}`)
 }
 
+// focused is whether an expression about the focus holds, for try.
+func (b *tab) focused(expression string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		holds, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression))
+		if err == nil && !holds {
+			err = errors.New("the focus is elsewhere")
+		}
+		return err
+	}
+}
+
 // press presses keys, with what is held down beside them.
 func (b *tab) press(keys string, held ...chromedp.Modifier) {
 	b.t.Helper()
