@@ -44,9 +44,11 @@ func main() {
 	corbel := flag.String("corbel", "bin/corbel", "`path` of the program")
 	duration := flag.Duration("d", 700*time.Millisecond, "`time` of a round")
 	rounds := flag.Int("rounds", 3, "`number` of rounds of each cell")
-	only := flag.String("only", "", "`part` to run: requests, growth, latency or webhooks (default all)")
+	only := flag.String("only", "", "`part` to run: requests, growth, latency, webhooks or stored (default all)")
 	rate := flag.Int("rate", 5000, "`number` of deliveries a minute of the load of webhooks")
 	loadTime := flag.Duration("for", 10*time.Second, "`time` of the load of webhooks")
+	stored := flag.Int("stored", 10000, "`number` of stored deliveries to measure with")
+	sweepTime := flag.Duration("sweep", time.Minute, "`time` after which the removal of old deliveries is not waited for")
 	limitAt := flag.String("limit", "", "run the bare limit on this `address` and nothing else (the bench starts itself so)")
 	db := flag.String("db", "", "`file` of the bare limit's database")
 	flag.Parse()
@@ -59,7 +61,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	b := &bench{ctx: ctx, corbel: *corbel, duration: *duration, rounds: *rounds, only: *only, rate: *rate, loadTime: *loadTime}
+	b := &bench{ctx: ctx, corbel: *corbel, duration: *duration, rounds: *rounds, only: *only, rate: *rate, loadTime: *loadTime, stored: *stored, sweepTime: *sweepTime}
 	if err := b.run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -89,15 +91,17 @@ func verify(r *http.Request, body []byte) error {
 }
 
 type bench struct {
-	ctx      context.Context
-	corbel   string
-	duration time.Duration
-	rounds   int
-	only     string
-	rate     int
-	loadTime time.Duration
-	dir      string
-	stops    []func()
+	ctx       context.Context
+	corbel    string
+	duration  time.Duration
+	rounds    int
+	only      string
+	rate      int
+	loadTime  time.Duration
+	stored    int
+	sweepTime time.Duration
+	dir       string
+	stops     []func()
 }
 
 func (b *bench) run() (err error) {
@@ -119,7 +123,7 @@ func (b *bench) run() (err error) {
 	for _, part := range []struct {
 		name string
 		run  func() error
-	}{{"requests", b.requests}, {"growth", b.growth}, {"latency", b.firstCommand}, {"webhooks", b.webhooks}} {
+	}{{"requests", b.requests}, {"growth", b.growth}, {"latency", b.firstCommand}, {"webhooks", b.webhooks}, {"stored", b.manyDeliveries}} {
 		if b.only == "" || b.only == part.name {
 			if err := part.run(); err != nil {
 				return err

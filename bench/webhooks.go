@@ -5,18 +5,24 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/corbel-build/corbel/api/corbel"
+	"github.com/corbel-build/corbel/internal/delivery"
+	"github.com/corbel-build/corbel/internal/store"
+	"github.com/corbel-build/corbel/internal/store/sqlite"
 )
 
 const (
@@ -174,7 +180,8 @@ func (t *target) queueing(ctx context.Context, h hook, n int, sent ledger) (answ
 	const warm = 20
 	last := ""
 	for i := range n + warm {
-		id, body, at := fmt.Sprintf("alone-%d", i), h.push(-1-i, "main"), time.Now()
+		n := t.serial.Add(1) // no body is good twice
+		id, body, at := fmt.Sprintf("alone-%d", n), h.push(int(-n), "main"), time.Now()
 		if _, err := h.deliver(ctx, t.http, id, body); err != nil {
 			return nil, nil, err
 		}
@@ -324,4 +331,148 @@ func (t *target) audit(ctx context.Context, list []hook, sent ledger) (int, erro
 		return 0, fmt.Errorf("%d deliveries started a build and %d builds are there", len(started), builds)
 	}
 	return builds, nil
+}
+
+// manyDeliveries measures what many stored deliveries change, up to b.stored of them,
+// and then their removal beside a load. The deliveries are put into the store
+// beside the server, as if they had come 31 days ago.
+func (b *bench) manyDeliveries() error {
+	const never = "87600h"
+	t, _, err := b.startCorbel("stored", "-builds", "0", "-max-queued-builds", "0", "-keep-deliveries", never)
+	if err != nil {
+		return err
+	}
+	list, err := t.hooks(b.ctx)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(b.dir, "stored", "corbel.db")
+	st, err := sqlite.Open(b.ctx, file)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	var webhooks []store.Webhook
+	for _, h := range list {
+		_, address, _ := strings.Cut(h.url, "?t=")
+		address, _, _ = strings.Cut(address, "&")
+		w, err := st.WebhookAt(b.ctx, address)
+		if err != nil {
+			return err
+		}
+		webhooks = append(webhooks, w)
+	}
+	old := time.Now().Add(-31 * 24 * time.Hour)
+	fmt.Print("\n## Stored deliveries\n\nMedians in ms.\n\n| stored | first page of 20 | page in the middle | what is due | put and decided | sent to answered | sent to its build seen | file, bytes each |\n|---|---|---|---|---|---|---|---|\n")
+	last := int64(0)
+	for n := 0; n < b.stored; {
+		to := min(max(1000, 10*n), b.stored)
+		for n < to {
+			if last, err = fill(b.ctx, st, webhooks, n, min(n+500, to), old); err != nil {
+				return err
+			}
+			n = min(n+500, to)
+		}
+		fmt.Printf("| %d |", n)
+		for _, call := range []func() error{
+			func() error { _, err := st.Deliveries(b.ctx, webhooks[1].Address, 0, 21); return err },
+			func() error { _, err := st.Deliveries(b.ctx, webhooks[1].Address, last/2, 21); return err },
+			func() error { _, err := st.DueHooks(b.ctx, time.Now(), nil, 8); return err },
+			func() error { n++; _, err := fill(b.ctx, st, webhooks, n-1, n, old); return err },
+		} {
+			var times []time.Duration
+			for range 200 {
+				at := time.Now()
+				if err := call(); err != nil {
+					return err
+				}
+				times = append(times, time.Since(at))
+			}
+			slices.Sort(times)
+			fmt.Printf(" %.2f |", ms(times[len(times)/2]))
+		}
+		answers, queued, err := t.queueing(b.ctx, list[0], 100, ledger{})
+		if err != nil {
+			return err
+		}
+		slices.Sort(answers)
+		slices.Sort(queued)
+		fmt.Printf(" %.2f | %.2f | %d |\n", ms(answers[len(answers)/2]), ms(queued[len(queued)/2]), size(file)/int64(n))
+	}
+
+	// The server that keeps them for 30 days is another one.
+	b.stops[len(b.stops)-1]()
+	b.stops = b.stops[:len(b.stops)-1]
+	began := time.Now()
+	if t, _, err = b.startCorbel("stored", "-builds", "0", "-max-queued-builds", "0"); err != nil {
+		return err
+	}
+	for i := range list {
+		_, query, _ := strings.Cut(list[i].url, "?")
+		list[i].url = t.url + "/webhooks?" + query
+	}
+	db, err := sql.Open("sqlite", "file:"+file+"?mode=ro")
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	var answers []time.Duration
+	for left, before := -1, -1; left != 0; before = left {
+		times, err := t.deliveries(b.ctx, list, b.rate, b.loadTime, ledger{})
+		if err != nil {
+			return err
+		}
+		answers = append(answers, times...)
+		if err := db.QueryRowContext(b.ctx, `select count(*) from delivery where state > 0 and received < $1`, time.Now().Add(-30*24*time.Hour).UnixMilli()).Scan(&left); err != nil {
+			return err
+		}
+		if before >= 0 && time.Since(began) > b.sweepTime {
+			fmt.Printf("\n%d are left.\n", left)
+			break
+		}
+	}
+	fmt.Printf("\nRetention removed them in %v, beside %d deliveries a minute:\n\n| what | deliveries | p50 ms | p99 ms | max ms |\n|---|---|---|---|---|\n", time.Since(began).Round(time.Second), b.rate)
+	row("sent to answered while old ones are removed", answers)
+	return nil
+}
+
+// fill puts deliveries that were decided into the store, and returns the id of
+// the last.
+func fill(ctx context.Context, st *sqlite.Store, webhooks []store.Webhook, from, to int, at time.Time) (id int64, err error) {
+	h := hook{project: "filled"}
+	err = st.Update(ctx, func(tx store.Tx) error {
+		for i := from; i < to; i++ {
+			w := webhooks[i%len(webhooks)]
+			sum := sha256.Sum256(fmt.Append(nil, i, to))
+			d := store.Delivery{
+				Scope: w.Scope, Project: w.Project, Hook: w.Address, Origin: store.Delivered, Received: at, Next: at, Event: "push", Provider: hex.EncodeToString(sum[:16]),
+				Headers: map[string]string{"X-Github-Event": "push", "Content-Type": "application/json", "User-Agent": "GitHub-Hookshot/bench"}, Digest: sum[:],
+			}
+			var err error
+			if d.Body, err = delivery.Pack(h.push(i, "topic")); err != nil {
+				return err
+			}
+			if d.ID, err = tx.PutDelivery(ctx, d); err != nil {
+				return err
+			}
+			id, d.State = d.ID, store.Done
+			d.Results = []store.Result{{Event: "PUSH", Repository: "octo/" + w.Project, HeadRef: "refs/heads/topic", SHA: hex.EncodeToString(sum[:20]), Actor: "583231", Login: "octocat",
+				Outcome: "NO_MATCH", Reason: "no filter group matches", Groups: []string{`HEAD_REF does not match "refs/heads/topic"`}}}
+			if err := tx.SaveDelivery(ctx, d); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return id, err
+}
+
+// size is that of a database with what is not yet in its file, in bytes.
+func size(file string) (n int64) {
+	for _, name := range []string{file, file + "-wal"} {
+		if i, err := os.Stat(name); err == nil {
+			n += i.Size()
+		}
+	}
+	return n
 }

@@ -23,12 +23,15 @@ type WebhookReader interface {
 	// without their bodies, the newest first, those before the id; 0 is the
 	// start. limit is at least 1.
 	Deliveries(ctx context.Context, hook string, before int64, limit int) ([]Delivery, error)
-	// DueDeliveries lists the deliveries to look at now, without their bodies,
-	// the oldest first, but for those of webhooks whose addresses are in except.
-	DueDeliveries(ctx context.Context, now time.Time, except []string, limit int) ([]Delivery, error)
-	// NextDelivery returns when the next waiting delivery is due; ErrNotFound
-	// if none waits.
-	NextDelivery(ctx context.Context) (time.Time, error)
+	// DueHooks lists the addresses of webhooks to which a delivery is to be
+	// looked at now, the most overdue first, but for those in except.
+	DueHooks(ctx context.Context, now time.Time, except []string, limit int) ([]string, error)
+	// DueDeliveries lists the deliveries to the webhook with the address to look
+	// at now, without their bodies, the oldest first.
+	DueDeliveries(ctx context.Context, now time.Time, hook string, limit int) ([]Delivery, error)
+	// NextDelivery returns when the next waiting delivery is due, but for those
+	// to the webhooks with the addresses in except; ErrNotFound if none waits.
+	NextDelivery(ctx context.Context, except []string) (time.Time, error)
 
 	// Approvals lists the pull requests of a scope that wait for an approval,
 	// of one project unless that is "", the oldest first, 1,000 at most.

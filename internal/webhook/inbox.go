@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -27,9 +28,10 @@ const (
 	// first and longest bound the wait between attempts, which doubles; giveUp
 	// is how long a delivery is tried.
 	first, longest, giveUp = 2 * time.Second, 5 * time.Minute, 8 * time.Hour
-	// sweepEvery is how often what is old is removed, sweepMost how much at a
-	// time.
-	sweepEvery, sweepMost = time.Minute, 500
+	// sweepEvery is how often is looked for what is old. As long as there is
+	// some, sweepMost are removed at a time with a sweepPause after them, 60,000
+	// a minute at most, so that nobody waits for it.
+	sweepEvery, sweepMost, sweepPause = time.Minute, 100, 100 * time.Millisecond
 	// unmade is how long a webhook may take to be made.
 	unmade = 2 * time.Minute
 )
@@ -47,7 +49,7 @@ const (
 // Run looks at deliveries, and removes hooks and old deliveries, until ctx
 // ends.
 func (in *Inbox) Run(ctx context.Context) error {
-	timer, sweep := time.NewTimer(0), time.NewTicker(sweepEvery)
+	timer, sweep := time.NewTimer(0), time.NewTimer(sweepEvery)
 	defer timer.Stop()
 	defer sweep.Stop()
 	done := make(chan string) // addresses whose goroutine has ended
@@ -64,7 +66,8 @@ func (in *Inbox) Run(ctx context.Context) error {
 		case hook := <-done:
 			delete(busy, hook)
 		case <-sweep.C:
-			in.sweep(ctx)
+			sweep.Reset(in.sweep(ctx))
+			continue
 		}
 		in.remove(ctx)
 		next, err := in.dispatch(ctx, busy, done)
@@ -77,50 +80,53 @@ func (in *Inbox) Run(ctx context.Context) error {
 }
 
 // dispatch gives what is due to goroutines, one for a webhook, and returns how
-// long until there is more.
+// long until there is more. The end of a goroutine wakes Run too.
 func (in *Inbox) dispatch(ctx context.Context, busy map[string]bool, done chan<- string) (time.Duration, error) {
-	if len(busy) >= crowd {
-		return time.Hour, nil // the end of one wakes us
-	}
-	except := []string{}
-	for hook := range busy {
-		except = append(except, hook)
-	}
-	due, err := in.Store.DueDeliveries(ctx, in.Now(), except, batch)
-	if err != nil {
-		return 0, err
-	}
-	work := map[string][]store.Delivery{}
-	for _, d := range due {
-		if len(work) < crowd-len(busy) || work[d.Hook] != nil {
-			work[d.Hook] = append(work[d.Hook], d)
+	except := slices.Collect(maps.Keys(busy))
+	if len(busy) < crowd {
+		due, err := in.Store.DueHooks(ctx, in.Now(), except, crowd-len(busy))
+		if err != nil {
+			return 0, err
+		}
+		for _, hook := range due {
+			busy[hook] = true
+			except = append(except, hook)
+			go func() { // ends when each that is due was looked at once, or soon after ctx
+				in.attend(ctx, hook)
+				done <- hook
+			}()
 		}
 	}
-	for hook, list := range work {
-		busy[hook] = true
-		go func() { // ends when each was looked at once, or soon after ctx
-			for _, d := range list {
-				if ctx.Err() == nil {
-					in.look(ctx, d)
-				}
-			}
-			done <- hook
-		}()
+	wait := time.Hour
+	if len(busy) < crowd { // else the end of one is what is waited for
+		// What somebody looks at already is due as long as they do.
+		next, err := in.Store.NextDelivery(ctx, except)
+		if err == nil {
+			wait = min(wait, next.Sub(in.Now()))
+		} else if !errors.Is(err, store.ErrNotFound) {
+			return 0, err
+		}
 	}
-	if len(due) > 0 {
-		return time.Hour, nil // likewise
-	}
-	next, err := in.Store.NextDelivery(ctx)
-	removal, none := in.Store.NextRemoval(ctx)
-	switch {
-	case err == nil && none == nil && removal.Before(next), errors.Is(err, store.ErrNotFound) && none == nil:
-		next = removal
-	case errors.Is(err, store.ErrNotFound):
-		return time.Hour, nil
-	case err != nil:
+	removal, err := in.Store.NextRemoval(ctx)
+	if err == nil {
+		wait = min(wait, removal.Sub(in.Now()))
+	} else if !errors.Is(err, store.ErrNotFound) {
 		return 0, err
 	}
-	return max(next.Sub(in.Now()), 10*time.Millisecond), nil
+	return max(wait, 10*time.Millisecond), nil
+}
+
+// attend looks at what is due to one webhook, one delivery after the other.
+func (in *Inbox) attend(ctx context.Context, hook string) {
+	list, err := in.Store.DueDeliveries(ctx, in.Now(), hook, batch)
+	if err != nil && ctx.Err() == nil {
+		in.Log.ErrorContext(ctx, "list the deliveries to a webhook", "error", err)
+	}
+	for _, d := range list {
+		if ctx.Err() == nil {
+			in.look(ctx, d)
+		}
+	}
 }
 
 // look takes one delivery as far as it goes now.
@@ -539,23 +545,19 @@ func deref(s *string) string {
 	return *s
 }
 
-// sweep removes deliveries that are old, a few at a time so that nobody waits
-// for it.
-func (in *Inbox) sweep(ctx context.Context) {
-	for range 20 {
-		var n int
-		err := in.Store.Update(ctx, func(tx store.Tx) (err error) {
-			n, err = tx.DeleteDeliveries(ctx, in.Now().Add(-in.Keep), sweepMost)
-			return err
-		})
-		if err != nil {
-			if ctx.Err() == nil {
-				in.Log.ErrorContext(ctx, "remove old deliveries", "error", err)
-			}
-			return
-		}
-		if n == 0 {
-			return
-		}
+// sweep removes some of the deliveries that are old, and returns how long until
+// it is to be called again.
+func (in *Inbox) sweep(ctx context.Context) time.Duration {
+	var n int
+	err := in.Store.Update(ctx, func(tx store.Tx) (err error) {
+		n, err = tx.DeleteDeliveries(ctx, in.Now().Add(-in.Keep), sweepMost)
+		return err
+	})
+	if err != nil && ctx.Err() == nil {
+		in.Log.ErrorContext(ctx, "remove old deliveries", "error", err)
 	}
+	if err != nil || n == 0 {
+		return sweepEvery
+	}
+	return sweepPause
 }

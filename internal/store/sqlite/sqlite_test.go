@@ -417,7 +417,7 @@ var bounded = []string{
 	"account", "access_key", "(subquery-1)",
 	"json_each VIRTUAL TABLE INDEX 1:", // the webhooks that are being looked at
 	// Of these the first is read.
-	"webhook USING INDEX webhook_poll_next", "delivery USING COVERING INDEX delivery_due", "hook_removal USING COVERING INDEX hook_removal_next", "webhook_gone",
+	"webhook USING INDEX webhook_poll_next", "hook_removal USING COVERING INDEX hook_removal_next", "webhook_gone",
 }
 
 func explain(t *testing.T, db *sql.DB, text string) (steps []string) {
@@ -454,7 +454,7 @@ func TestSealed_CoversSchema(t *testing.T) {
 	}
 	defer s.Close()
 	rows, err := s.r.QueryContext(t.Context(), `select m.name, c.name from sqlite_schema m, pragma_table_info(m.name) c
-		where m.type = 'table' and lower(c.type) = 'blob' and m.name not in ('audit_line', 'delivery', 'delivery_digest') order by 1`)
+		where m.type = 'table' and lower(c.type) = 'blob' and m.name not in ('audit_line', 'delivery_body', 'delivery_digest') order by 1`)
 	if err != nil {
 		t.Fatal(err)
 	}

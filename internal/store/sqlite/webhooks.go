@@ -89,7 +89,7 @@ func deliveryDest(d *store.Delivery) []any {
 func scanDelivery(r *sql.Rows, d *store.Delivery) error { return r.Scan(deliveryDest(d)...) }
 
 func (q *queries) Delivery(ctx context.Context, id int64) (d store.Delivery, err error) {
-	err = q.row(ctx, `select `+deliveryColumns+`, body from delivery where id = $1`, []any{id}, append(deliveryDest(&d), &d.Body)...)
+	err = q.row(ctx, `select `+deliveryColumns+`, body from delivery join delivery_body using (id) where id = $1`, []any{id}, append(deliveryDest(&d), &d.Body)...)
 	return d, err
 }
 
@@ -100,17 +100,33 @@ func (q *queries) Deliveries(ctx context.Context, hook string, before int64, lim
 	return list(ctx, q, scanDelivery, `select `+deliveryColumns+` from delivery where hook = $1 and id < $2 order by id desc limit $3`, hook, before, limit)
 }
 
-func (q *queries) DueDeliveries(ctx context.Context, now time.Time, except []string, limit int) ([]store.Delivery, error) {
+// waiting has each webhook to which a delivery waits, and when the first of
+// them is due. It goes from one to the next by the index, so that it takes as
+// long as there are such webhooks, however many deliveries wait.
+const waiting = `with recursive hop (hook) as (
+		select min(hook) from delivery where state = 0
+		union all select (select min(hook) from delivery where state = 0 and hook > hop.hook) from hop where hook is not null
+	), waiting (hook, next) as (select hook, (select min(next) from delivery where state = 0 and hook = hop.hook) from hop where hook is not null) `
+
+func (q *queries) DueHooks(ctx context.Context, now time.Time, except []string, limit int) ([]string, error) {
 	hooks, err := text(append([]string{}, except...)) // JSON's null would be unequal to no hook
 	if err != nil {
 		return nil, err
 	}
-	return list(ctx, q, scanDelivery, `select `+deliveryColumns+` from delivery where state = 0 and next <= $1 and hook not in (select value from json_each($2))
-		order by next, id limit $3`, millis(now), hooks, limit)
+	return list(ctx, q, func(r *sql.Rows, hook *string) error { return r.Scan(hook) },
+		waiting+`select hook from waiting where next <= $1 and hook not in (select value from json_each($2)) order by next, hook limit $3`, millis(now), hooks, limit)
 }
 
-func (q *queries) NextDelivery(ctx context.Context) (at time.Time, err error) {
-	err = q.row(ctx, `select next from delivery where state = 0 order by next limit 1`, nil, (*ms)(&at))
+func (q *queries) DueDeliveries(ctx context.Context, now time.Time, hook string, limit int) ([]store.Delivery, error) {
+	return list(ctx, q, scanDelivery, `select `+deliveryColumns+` from delivery where state = 0 and hook = $1 and next <= $2 order by next, id limit $3`, hook, millis(now), limit)
+}
+
+func (q *queries) NextDelivery(ctx context.Context, except []string) (at time.Time, err error) {
+	hooks, err := text(append([]string{}, except...))
+	if err != nil {
+		return at, err
+	}
+	err = q.row(ctx, waiting+`select next from waiting where hook not in (select value from json_each($1)) order by next limit 1`, []any{hooks}, (*ms)(&at))
 	return at, err
 }
 
@@ -129,10 +145,12 @@ func (t *tx) PutDelivery(ctx context.Context, d store.Delivery) (id int64, err e
 		return 0, err
 	}
 	t.delivered = true
-	err = t.row(ctx, `insert into delivery (account, region, project, hook, origin, received, event, provider, headers, body, next)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning id`,
-		[]any{d.Account, d.Region, d.Project, d.Hook, string(d.Origin), millis(d.Received), d.Event, d.Provider, headers, d.Body, millis(d.Next)}, &id)
-	return id, err
+	if err := t.row(ctx, `insert into delivery (account, region, project, hook, origin, received, event, provider, headers, next)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) returning id`,
+		[]any{d.Account, d.Region, d.Project, d.Hook, string(d.Origin), millis(d.Received), d.Event, d.Provider, headers, millis(d.Next)}, &id); err != nil {
+		return 0, err
+	}
+	return id, t.exec(ctx, `insert into delivery_body (id, body) values ($1, $2)`, id, d.Body)
 }
 
 func (t *tx) SaveDelivery(ctx context.Context, d store.Delivery) error {

@@ -381,7 +381,7 @@ func digests(b *bench) {
 }
 
 func dueDeliveries(b *bench) {
-	_, err := b.s.NextDelivery(b.ctx)
+	_, err := b.s.NextDelivery(b.ctx, nil)
 	b.is("NextDelivery of none", err, store.ErrNotFound)
 	first, second := webhook("site", "addr-1"), webhook("other", "addr-2")
 	second.Scope = elsewhere[0]
@@ -390,27 +390,41 @@ func dueDeliveries(b *bench) {
 	tie := delivery(second, 500)
 	tie.Next = at(20)
 	d = append(d, b.put(tie)...)
-	due := func(now int, except []string, limit int, want ...store.Delivery) {
+	hooks := func(now int, except []string, limit int, want ...string) {
 		b.Helper()
-		list, err := b.s.DueDeliveries(b.ctx, at(now), except, limit)
-		b.is("DueDeliveries", err, nil)
-		b.equal(fmt.Sprintf("DueDeliveries at %d but for %q", now, except), list, listed(want...))
+		list, err := b.s.DueHooks(b.ctx, at(now), except, limit)
+		b.is("DueHooks", err, nil)
+		b.equal(fmt.Sprintf("DueHooks at %d but for %q", now, except), list, append([]string{}, want...))
 	}
-	next := func(want int) {
+	due := func(now int, hook string, limit int, want ...store.Delivery) {
 		b.Helper()
-		got, err := b.s.NextDelivery(b.ctx)
+		list, err := b.s.DueDeliveries(b.ctx, at(now), hook, limit)
+		b.is("DueDeliveries", err, nil)
+		b.equal(fmt.Sprintf("DueDeliveries at %d to %q", now, hook), list, listed(want...))
+	}
+	next := func(want int, except ...string) {
+		b.Helper()
+		got, err := b.s.NextDelivery(b.ctx, except)
 		b.is("NextDelivery", err, nil)
 		b.same("NextDelivery", got, at(want))
 	}
 	next(10)
-	due(9, nil, 9)
-	due(10, nil, 9, d[1])
-	due(99, nil, 9, d[1], d[2], d[5], d[3], d[4], d[0])
-	due(99, []string{}, 9, d[1], d[2], d[5], d[3], d[4], d[0])
-	due(99, nil, 3, d[1], d[2], d[5])
-	due(99, []string{"addr-1"}, 9, d[1], d[5], d[3])
-	due(99, []string{"addr-1", `a"b`, "addr-none"}, 2, d[1], d[5])
-	due(99, []string{"addr-1", "addr-2"}, 9)
+	next(20, "addr-2", "addr-none")
+	_, err = b.s.NextDelivery(b.ctx, []string{"addr-1", "addr-2"})
+	b.is("NextDelivery but for all", err, store.ErrNotFound)
+	hooks(9, nil, 9)
+	hooks(10, nil, 9, "addr-2")
+	hooks(20, nil, 9, "addr-2", "addr-1")
+	hooks(99, []string{}, 9, "addr-2", "addr-1")
+	hooks(99, nil, 1, "addr-2")
+	hooks(99, []string{"addr-2", `a"b`, "addr-none"}, 9, "addr-1")
+	hooks(99, []string{"addr-1", "addr-2"}, 9)
+	due(9, "addr-2", 9)
+	due(10, "addr-2", 9, d[1])
+	due(99, "addr-2", 9, d[1], d[5], d[3])
+	due(99, "addr-2", 2, d[1], d[5])
+	due(99, "addr-1", 9, d[2], d[4], d[0])
+	due(99, "addr-none", 9)
 
 	save := func(d store.Delivery) error {
 		return b.s.Update(b.ctx, func(tx store.Tx) error { return tx.SaveDelivery(b.ctx, d) })
@@ -430,8 +444,9 @@ func dueDeliveries(b *bench) {
 	want := later
 	want.Digest = nil
 	b.equal("Delivery that was saved", got, want)
-	due(39, []string{"addr-1"}, 9, d[5], d[3])
-	due(40, []string{"addr-1"}, 9, d[5], d[3], later)
+	due(39, "addr-2", 9, d[5], d[3])
+	due(40, "addr-2", 9, d[5], d[3], later)
+	hooks(99, nil, 9, "addr-1", "addr-2")
 	next(20)
 
 	// One that does not wait any more is not written.
@@ -452,7 +467,8 @@ func dueDeliveries(b *bench) {
 	want = later
 	want.Digest = nil
 	b.equal("Delivery that ended", got, want)
-	due(99, nil, 9, d[2], d[5], d[3], d[4])
+	due(99, "addr-1", 9, d[2], d[4])
+	due(99, "addr-2", 9, d[5], d[3])
 
 	// Of several that decide the same delivery, one writes.
 	var wrote atomic.Int64
@@ -475,7 +491,7 @@ func dueDeliveries(b *bench) {
 		}
 		return nil
 	})
-	_, err = b.s.NextDelivery(b.ctx)
+	_, err = b.s.NextDelivery(b.ctx, nil)
 	b.is("NextDelivery when none waits", err, store.ErrNotFound)
 }
 

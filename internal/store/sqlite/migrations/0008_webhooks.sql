@@ -34,7 +34,6 @@ create table delivery (                    -- the inbox
 	event    text not null,
 	provider text not null,                -- its id of the delivery
 	headers  text not null,                -- JSON
-	body     blob not null,                -- gzip
 	state    integer not null default 0,   -- 0 waiting, 1 done, 2 failed
 	next     integer not null,
 	attempts integer not null default 0,
@@ -42,8 +41,13 @@ create table delivery (                    -- the inbox
 	results  text not null default '[]'    -- JSON
 );
 create index delivery_hook on delivery (hook, id);
-create index delivery_due on delivery (next, id) where state = 0;
+create index delivery_due on delivery (hook, next, id) where state = 0;
 create index delivery_ended on delivery (received) where state > 0;
+
+create table delivery_body (               -- apart: lists do not read past it, and what is decided does not write it again
+	id   integer primary key references delivery (id) on delete cascade,
+	body blob not null                     -- gzip
+);
 
 create table delivery_digest (             -- outlives its delivery: what was signed once is good once
 	hook   text not null,
