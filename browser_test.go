@@ -2,6 +2,7 @@ package corbel_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,7 +29,7 @@ import (
 
 // patience is how long a person waits for something on a page. It is long,
 // since nothing that works takes it.
-const patience = 45 * time.Second
+const patience = 20 * time.Second
 
 // chromium is the browser of all tests: a process, in which each test has a
 // profile of its own.
@@ -224,14 +225,18 @@ func (b *tab) try(what string, do func(ctx context.Context) error) {
 	defer cancel()
 	tick := time.NewTicker(25 * time.Millisecond)
 	defer tick.Stop()
+	var last error
 	for {
 		err := do(ctx)
 		if err == nil {
 			return
 		}
+		if ctx.Err() == nil {
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			b.t.Fatalf("%s: %v", what, err)
+			b.t.Fatalf("%s: %v", what, cmp.Or(last, err))
 		case <-tick.C:
 		}
 	}
@@ -330,6 +335,25 @@ func matching(ctx context.Context, root cdp.BackendNodeID, what thing) ([]cdp.Ba
 	return found, nil
 }
 
+// names are those of what a role has on the page, for a message.
+func (b *tab) names(ctx context.Context, role string) []string {
+	root, err := chromedp.Call(ctx, dom.GetDocument, dom.GetDocumentParams{Depth: new(int64(0))})
+	if err != nil {
+		return nil
+	}
+	tree, err := chromedp.Call(ctx, accessibility.QueryAXTree, accessibility.QueryAXTreeParams{BackendNodeID: root.Root.BackendNodeID, Role: role})
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, n := range tree.Nodes {
+		if !n.Ignored && n.Name != nil {
+			names = append(names, text(n.Name))
+		}
+	}
+	return names
+}
+
 func text(v *accessibility.Value) string {
 	var s string
 	_ = json.Unmarshal(v.Value, &s) // it is a string, or nothing
@@ -356,7 +380,7 @@ func with[T any](b *tab, role, name, function string, args ...any) T {
 			return err
 		}
 		if len(list) == 0 {
-			return errors.New("it is not on the page")
+			return fmt.Errorf("it is not on the page; of its role there are %q", b.names(ctx, role))
 		}
 		object, err := chromedp.Call(ctx, dom.ResolveNode, dom.ResolveNodeParams{BackendNodeID: list[0], ObjectGroup: "things"})
 		if err != nil {
