@@ -19,7 +19,7 @@ import { useState } from "react";
 import { useNavigate, useParams } from "react-router";
 import { APIError, call, useAction, useCall, type Input as In, type Output } from "../api";
 import type { Project, WayStrength, WebhookDelivery } from "../api.gen";
-import { sampleHeaders } from "../project/webhook";
+import { sample } from "../project/sample";
 import { flash, flashError } from "../ui/flash";
 import { Page } from "../ui/page";
 import { Answer, Empty, Failure } from "../ui/state";
@@ -267,7 +267,8 @@ function Delivery({ delivery: d }: { delivery: WebhookDelivery }) {
 
 /** What would come of a payload, and, if wanted, lets it come. */
 function Try({ project }: { project: Project }) {
-  const [headers, setHeaders] = useState(() => sampleHeaders(project.source?.type));
+  const [example] = useState(() => sample(project.source?.type, project.source?.location));
+  const [headers, setHeaders] = useState(example.headers);
   const [payload, setPayload] = useState("");
   const [files, setFiles] = useState<File[]>([]);
   const [start, setStart] = useState(false);

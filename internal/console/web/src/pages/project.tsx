@@ -80,6 +80,37 @@ function Parts({ project }: { project: Project }) {
   );
 }
 
+/** Who can start builds by the webhook, in the server's words, and whether deliveries arrive. */
+function Deliveries({ name }: { name: string }) {
+  const q = useCall("DescribeWebhook", { projectName: name });
+  const d = q.data;
+  if (!d) return q.error ? <Text>{describe(q.error)}</Text> : null;
+  const last = d.lastDelivery;
+  return (
+    <>
+      <div>
+        <Box variant="h4">Who can start a build</Box>
+        <ul className="plain">
+          {d.ways?.map((w, i) => (
+            <li key={i}>
+              <Text>{`Group ${w.group ?? "-"}: ${w.text ?? ""}`}</Text>
+            </li>
+          ))}
+        </ul>
+      </div>
+      <KeyValuePairs
+        columns={3}
+        minColumnWidth={200}
+        items={[
+          { label: "Last delivery", value: last ? <><Time at={last.received} /> <Text>{`${last.event ?? ""} ${words(last.state ?? "")}`}</Text></> : "None yet" },
+          { label: "Refused deliveries", value: d.refused ? <Text>{`${d.refused}, the last one because ${d.refusedReason ?? "?"}`}</Text> : "None" },
+          { label: "Polling", value: d.pollSeconds ? `Every ${d.pollSeconds} seconds` : "Off" },
+        ]}
+      />
+    </>
+  );
+}
+
 function Part({ title, items, children }: { title: string; items?: KeyValuePairsProps["items"]; children?: React.ReactNode }) {
   return (
     <Container header={<Header variant="h2">{title}</Header>}>
@@ -131,6 +162,7 @@ function Details({ project: p }: { project: Project }) {
               </ul>
             </div>
           ))}
+          <Deliveries name={p.name!} />
         </Part>
       )}
       <Part
