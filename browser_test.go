@@ -29,7 +29,11 @@ import (
 
 // patience is how long a person waits for something on a page. It is long,
 // since nothing that works takes it.
-const patience = 20 * time.Second
+const patience = 45 * time.Second
+
+// attempt is how long one look at a page may take. One that begins while
+// another document comes may never be answered.
+const attempt = 10 * time.Second
 
 // chromium is the browser of all tests: a process, in which each test has a
 // profile of its own.
@@ -227,7 +231,9 @@ func (b *tab) try(what string, do func(ctx context.Context) error) {
 	defer tick.Stop()
 	var last error
 	for {
-		err := do(ctx)
+		once, done := context.WithTimeout(ctx, attempt)
+		err := do(once)
+		done()
 		if err == nil {
 			return
 		}

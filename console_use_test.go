@@ -85,6 +85,16 @@ func TestConsole_Webhook(t *testing.T) {
 		t.Fatalf("the host has the hooks %+v", hooks)
 	}
 
+	// The groups are tried with a sample, by what the form has and not what is saved.
+	b.goTo("projects/app/edit")
+	b.click("button", "Test the filter groups*")
+	b.click("button", "Insert a sample push")
+	b.click("button", "Test")
+	b.reads("A build would start, by group 1")
+	b.fill("Pattern", "^refs/heads/release$")
+	b.click("button", "Test")
+	b.reads("Group 1 does not match")
+
 	// A push starts a build, which is stopped and retried.
 	if _, err := h.host.Push("octo/app", "octocat", forgetest.Commit{Message: "second", Files: map[string]string{"a": "1"}}); err != nil {
 		t.Fatal(err)
