@@ -82,6 +82,7 @@ test("GitHub: connect, choose a repository, create the project, build it", async
   assert.deepEqual(sent, ["CodeBuild_20161006.ImportSourceCredentials"]);
 
   // The same form edits.
+  await page.getByRole("link", { name: "by-the-guide" }).first().click();
   await page.getByRole("button", { name: "Edit" }).click();
   await page.getByLabel("Description").fill("changed \u202e here");
   await page.getByRole("button", { name: "Update project" }).click();
