@@ -23,7 +23,6 @@ import (
 	"github.com/chromedp/cdproto/input"
 	tabpage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
-	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/chromedp"
 )
 
@@ -43,7 +42,7 @@ var chromium struct {
 // startChromium starts the browser if it does not run yet.
 func startChromium(path string) (context.Context, error) {
 	chromium.once.Do(func() {
-		opts := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path), chromedp.DisableGPU,
+		opts := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path), chromedp.DisableGPU, chromedp.IgnoreCertErrors,
 			chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
 		if os.Getuid() == 0 {
 			opts = append(opts, chromedp.NoSandbox) // which it cannot have as root
@@ -163,7 +162,6 @@ func openTab(t *testing.T, parent context.Context, at string, opts ...chromedp.C
 	}
 	// A tab believes that it is looked at, whichever is. What moves is still.
 	tell(b, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
-	tell(b, security.SetIgnoreCertificateErrors, security.SetIgnoreCertificateErrorsParams{Ignore: true})
 	tell(b, tabpage.AddScriptToEvaluateOnNewDocument, tabpage.AddScriptToEvaluateOnNewDocumentParams{Source: `
 		addEventListener("securitypolicyviolation", (e) => console.error("against the policy: " + e.violatedDirective + " " + e.blockedURI));`})
 	b.look("light", 1280)
@@ -413,6 +411,17 @@ func (b *tab) focus(role, name string) {
 		if (document.activeElement !== this) throw new Error("it does not take the focus");
 		this.select?.();
 	}`)
+}
+
+// focused is whether an expression about the focus holds, for try.
+func (b *tab) focused(expression string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		holds, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression))
+		if err == nil && !holds {
+			err = errors.New("the focus is elsewhere")
+		}
+		return err
+	}
 }
 
 // press presses keys, with what is held down beside them.

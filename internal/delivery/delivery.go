@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/forge"
@@ -42,14 +43,26 @@ func Header(kept map[string]string) http.Header {
 	return h
 }
 
+// packers are writers to use again: one takes more than a megabyte.
+var packers = sync.Pool{New: func() any {
+	z, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
+	if err != nil {
+		panic(err) // there is that level
+	}
+	return z
+}}
+
 // Pack makes a body small for the store.
 func Pack(body []byte) ([]byte, error) {
+	z := packers.Get().(*gzip.Writer)
+	defer func() {
+		z.Reset(nil)
+		packers.Put(z)
+	}()
 	var b bytes.Buffer
-	z, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
-	if err != nil {
-		return nil, err
-	}
-	if _, err = z.Write(body); err == nil {
+	z.Reset(&b)
+	_, err := z.Write(body)
+	if err == nil {
 		err = z.Close()
 	}
 	return b.Bytes(), err

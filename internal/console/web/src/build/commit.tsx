@@ -27,15 +27,16 @@ export function commitAddress(source: ProjectSource | undefined, sha: string | u
 }
 
 /** The commit that was built, with a link to the provider's page of it. */
-export function Commit({ source, sha }: { source: ProjectSource | undefined; sha: string | undefined }) {
+export function Commit({ source, sha, short }: { source: ProjectSource | undefined; sha: string | undefined; short?: boolean }) {
   const { providers } = useProviders();
   if (!sha) return <>-</>;
   const hosts = providers.flatMap((p) => (p.hosts ?? []).map((h) => h.name ?? ""));
   const address = commitAddress(source, sha, hosts);
-  if (!address) return <Text code>{sha}</Text>;
+  const text = <Text code>{short && /^[0-9a-f]{40,}$/.test(sha) ? sha.slice(0, 12) : sha}</Text>;
+  if (!address) return text;
   return (
     <CloudscapeLink external href={address}>
-      <Text code>{sha}</Text>
+      {text}
     </CloudscapeLink>
   );
 }

@@ -16,5 +16,5 @@ export function useSeconds(moving: boolean): number {
 /** How long something took, or takes until now. */
 export function Lasting({ from, to }: { from: number | undefined; to: number | undefined }) {
   const now = useSeconds(from !== undefined && to === undefined);
-  return <>{from === undefined ? "-" : span((to ?? now) - from)}</>;
+  return <>{from === undefined ? "-" : span(to === undefined ? Math.floor(now - from) : to - from)}</>;
 }

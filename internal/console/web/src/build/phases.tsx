@@ -45,7 +45,7 @@ export function PhaseStrip({ build }: { build: Build }) {
       </div>
       {!build.buildComplete && (
         <Box color="text-body-secondary">
-          <span role="status">{words(current.phase.phaseType ?? "")}</span>, {span(current.took)}
+          <span role="status">{words(current.phase.phaseType ?? "")}</span>, {span(Math.floor(current.took))}
         </Box>
       )}
     </div>
@@ -78,7 +78,7 @@ export function PhaseTimeline({ build }: { build: Build }) {
           <div className="timeline-track" aria-hidden="true">
             {b.phase.phaseType !== "COMPLETED" && <div className={`timeline-bar ${colour(b)}`} style={{ insetInlineStart: `${(b.from / total) * 100}%`, inlineSize: `${(b.took / total) * 100}%` }} />}
           </div>
-          <div className="timeline-time">{b.phase.phaseType === "COMPLETED" ? "" : b.took < 1 ? "< 1 s" : span(b.took)}</div>
+          <div className="timeline-time">{b.phase.phaseType === "COMPLETED" ? "" : span(b.running ? Math.floor(b.took) : b.took)}</div>
           {(b.phase.contexts ?? [])
             .filter((c) => c.statusCode || c.message)
             .map((c, i) => (

@@ -3,7 +3,7 @@ import BarChart from "@cloudscape-design/components/bar-chart";
 import ColumnLayout from "@cloudscape-design/components/column-layout";
 import Container from "@cloudscape-design/components/container";
 import Header from "@cloudscape-design/components/header";
-import LineChart from "@cloudscape-design/components/line-chart";
+import MixedLineBarChart from "@cloudscape-design/components/mixed-line-bar-chart";
 import type { BuildDay } from "../api.gen";
 import { Empty } from "../ui/state";
 import { span } from "../ui/time";
@@ -54,10 +54,10 @@ export default function Charts({ days }: { days: BuildDay[] }) {
         />
       </Container>
       <Container header={<Header variant="h2">Pass rate</Header>}>
-        <LineChart {...common} ariaLabel="Pass rate a day, in percent" yDomain={[0, 100]} yTickFormatter={(n) => `${n}%`} series={rates.length ? [{ type: "line", title: "Succeeded", color: "#2ea597", data: rates, valueFormatter: (n) => `${Math.round(n)}%` }] : []} empty={none} />
+        <BarChart {...common} ariaLabel="Pass rate a day, in percent" yDomain={[0, 100]} yTickFormatter={(n) => `${n}%`} series={rates.length ? [{ type: "bar", title: "Succeeded", color: "#2ea597", data: rates, valueFormatter: (n) => `${Math.round(n)}%` }] : []} empty={none} />
       </Container>
       <Container header={<Header variant="h2">Duration</Header>}>
-        <LineChart
+        <MixedLineBarChart
           {...common}
           ariaLabel="Duration of builds a day"
           yDomain={[0, Math.max(1, ...known.map((d) => d.p90Seconds ?? 0)) * 1.1]}
@@ -65,7 +65,7 @@ export default function Charts({ days }: { days: BuildDay[] }) {
           series={
             known.length
               ? [
-                  { type: "line", title: "Median", color: "#688ae8", data: known.map((d) => ({ x: date(d), y: d.medianSeconds! })), valueFormatter: span },
+                  { type: "bar", title: "Median", color: "#688ae8", data: known.map((d) => ({ x: date(d), y: d.medianSeconds! })), valueFormatter: span },
                   { type: "line", title: "9 of 10 are faster", color: "#c33d69", data: known.map((d) => ({ x: date(d), y: d.p90Seconds ?? d.medianSeconds! })), valueFormatter: span },
                 ]
               : []

@@ -6,8 +6,9 @@ import { Log, type LogPage } from "./model";
 /** Events in a request: as many as can be taken in without a frame being late. */
 const pageEvents = 5_000;
 
-/** Lines that are taken in between two frames. */
-const sliceEvents = 1_000;
+/** Lines are taken in by slices, between two frames for so many milliseconds. */
+const sliceEvents = 500;
+const sliceTime = 6;
 
 /** How long to wait for more, in milliseconds: while the page is seen, and while it is not. */
 const seenWait = 1_000;
@@ -90,8 +91,12 @@ export function useTail(place: Place, running: boolean): Tail {
           await rest(stop.signal);
           continue;
         }
+        let until = 0;
         for (let i = 0; i < page.messages.length && !stop.signal.aborted; i += sliceEvents) {
-          await frame();
+          if (performance.now() > until) {
+            await frame();
+            until = performance.now() + sliceTime;
+          }
           log.append(page.messages.slice(i, i + sliceEvents), at);
         }
         if (stop.signal.aborted) return;

@@ -62,7 +62,7 @@ export default function Audit() {
             }
             columnDefinitions={[
               { id: "at", header: "Time", isRowHeader: true, minWidth: 170, cell: (r) => <Time at={r.at} exact /> },
-              { id: "who", header: "By", minWidth: 110, cell: (r) => <Text>{r.principal ?? "-"}</Text> },
+              { id: "who", header: "By", minWidth: 110, cell: (r) => <span title={r.principal}><Text>{r.principal?.split(/[:/]/).at(-1) ?? "-"}</Text></span> },
               { id: "what", header: "Event", minWidth: 190, cell: (r) => <Text>{r.event ?? "-"}</Text> },
               {
                 id: "resource",

@@ -62,7 +62,7 @@ function Parts({ build: b }: { build: Build }) {
   const [params, setParams] = useSearchParams();
   const bad = troubles(b);
   return (
-    <>
+    <SpaceBetween size="l">
       {bad.map((t, i) => (
         <Alert key={i} type={b.buildStatus === "SUCCEEDED" || t.code === "COMMIT_STATUS_NOT_SENT" ? "warning" : "error"} header={t.code === "COMMIT_STATUS_NOT_SENT" ? "The commit has no status of this build" : `${t.phase}: ${t.code}`}>
           <Text lines>{t.message}</Text>
@@ -86,7 +86,7 @@ function Parts({ build: b }: { build: Build }) {
               { label: "Started", value: <Time at={b.startTime} /> },
               { label: "Duration", value: <Lasting from={b.startTime} to={b.endTime} /> },
               { label: "Source version", value: b.sourceVersion ? <Text>{b.sourceVersion}</Text> : b.source?.type === "NO_SOURCE" ? "-" : "The default branch" },
-              { label: "Commit", value: <Commit source={b.source} sha={b.resolvedSourceVersion} /> },
+              { label: "Commit", value: <Commit source={b.source} sha={b.resolvedSourceVersion} short /> },
               { label: "Initiator", value: <Text>{b.initiator ?? "-"}</Text> },
             ]}
           />
@@ -112,7 +112,7 @@ function Parts({ build: b }: { build: Build }) {
           { id: "details", label: "Build details", content: <BuildDetails build={b} /> },
         ]}
       />
-    </>
+    </SpaceBetween>
   );
 }
 

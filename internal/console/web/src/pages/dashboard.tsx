@@ -5,6 +5,7 @@ import Container from "@cloudscape-design/components/container";
 import Header from "@cloudscape-design/components/header";
 import KeyValuePairs from "@cloudscape-design/components/key-value-pairs";
 import SegmentedControl from "@cloudscape-design/components/segmented-control";
+import SpaceBetween from "@cloudscape-design/components/space-between";
 import Table from "@cloudscape-design/components/table";
 import { lazy, Suspense } from "react";
 import { useNavigate, useSearchParams } from "react-router";
@@ -44,13 +45,13 @@ export default function Dashboard() {
       <Credentials />
       <Answer of={q} what="the statistics">
         {(d) => (
-          <>
+          <SpaceBetween size="l">
             <Now statistics={d} days={days} />
             <Suspense fallback={<Loading what="the charts" />}>
               <Charts days={d.days ?? []} />
             </Suspense>
             <Projects statistics={d} />
-          </>
+          </SpaceBetween>
         )}
       </Answer>
       <Approvals />
@@ -64,10 +65,11 @@ function Credentials() {
   const { providers } = useProviders();
   const navigate = useNavigate();
   const texts: Record<string, string> = { EXPIRING: "is about to expire", EXPIRED: "has expired", REVOKED: "is refused by the provider", INSUFFICIENT: "lacks scopes" };
+  const needy = credentials.filter((c) => texts[c.state ?? ""]);
+  if (needy.length === 0) return null;
   return (
-    <>
-      {credentials
-        .filter((c) => texts[c.state ?? ""])
+    <SpaceBetween size="l">
+      {needy
         .map((c) => (
           <Alert
             key={c.arn}
@@ -83,7 +85,7 @@ function Credentials() {
             )}
           </Alert>
         ))}
-    </>
+    </SpaceBetween>
   );
 }
 

@@ -20,7 +20,6 @@ import { useNavigate, useParams } from "react-router";
 import { APIError, call, useAction, useCall, type Input as In, type Output } from "../api";
 import type { Project, WayStrength, WebhookDelivery } from "../api.gen";
 import { sample } from "../project/sample";
-import { words } from "../project/webhook";
 import { flash, flashError } from "../ui/flash";
 import { Page } from "../ui/page";
 import { Answer, Empty, Failure } from "../ui/state";
@@ -48,7 +47,7 @@ export default function ProjectWebhook() {
               With one, pushes and pull requests start builds by themselves. Add it to the project's source.
             </Empty>
           ) : (
-            <Parts project={project} />
+            <Parts key={name} project={project} />
           )
         }
       </Answer>
@@ -59,12 +58,12 @@ export default function ProjectWebhook() {
 function Parts({ project }: { project: Project }) {
   const name = project.name!;
   return (
-    <>
+    <SpaceBetween size="l">
       <State project={name} />
       <Approvals project={name} />
       <Deliveries project={name} />
       <Try project={project} />
-    </>
+    </SpaceBetween>
   );
 }
 
@@ -81,7 +80,7 @@ function State({ project }: { project: string }) {
   return (
     <Answer of={q} what="the webhook">
       {(w) => (
-        <>
+        <SpaceBetween size="l">
           {(w.refused ?? 0) > 0 && (
             <Alert type="warning" header={`${w.refused} deliveries were refused`}>
               The last one <Time at={w.lastRefused} />. <Text lines>{w.refusedReason}</Text>
@@ -124,7 +123,7 @@ function State({ project }: { project: string }) {
               <Polling key={w.pollSeconds} project={project} seconds={w.pollSeconds ?? 0} next={w.nextPoll} />
             </SpaceBetween>
           </Container>
-        </>
+        </SpaceBetween>
       )}
     </Answer>
   );
@@ -219,7 +218,7 @@ function Delivery({ delivery: d }: { delivery: WebhookDelivery }) {
       variant="inline"
       headerText={
         <span className="delivery">
-          <Text>{words(d.event || "Event")}</Text> <Outcome delivery={d} />
+          <Text>{d.event || "Event"}</Text> <Outcome delivery={d} />
           <Box display="inline" color="text-body-secondary" fontWeight="normal">
             <Time at={d.received} />
           </Box>
