@@ -484,13 +484,16 @@ func freeAddress() string {
 }
 
 // rss is a process's resident memory.
-func rss(cmd *exec.Cmd) string {
+func rss(cmd *exec.Cmd) string { return memory(cmd, "VmRSS") }
+
+// memory is one of the kernel's figures of a process's memory.
+func memory(cmd *exec.Cmd, name string) string {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
 	if err != nil {
 		return err.Error()
 	}
 	for line := range bytes.Lines(status) {
-		if f := strings.Fields(string(line)); len(f) > 1 && f[0] == "VmRSS:" {
+		if f := strings.Fields(string(line)); len(f) > 1 && f[0] == name+":" {
 			kib, _ := strconv.Atoi(f[1])
 			return fmt.Sprintf("%.1f MiB", float64(kib)/1024)
 		}
