@@ -17,6 +17,10 @@ import (
 	"github.com/corbel-build/corbel/internal/store"
 )
 
+// MaxBody is how large the body of a delivery may be, in bytes.
+// Source: GitHub, "Webhook events and payloads": payloads are capped at 25 MB.
+const MaxBody = 25 << 20
+
 // kept are the headers that say what a body is. Those that sign it are not.
 var kept = []string{
 	"Content-Type", "User-Agent", "X-Github-Event", "X-Github-Delivery", "X-Github-Hook-Id", "X-Github-Hook-Installation-Target-Type", "X-Event-Key", "X-Request-Uuid", "X-Hook-Uuid", "X-Attempt-Number",
@@ -82,14 +86,14 @@ func Unpack(packed []byte) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// Size says how many bytes Unpack returns, by what gzip notes at the end.
-// Damage cannot make it more than deflate packs into the length.
-// Source: RFC 1952, ISIZE; https://zlib.net/zlib_tech.html, 1032 to 1.
+// Size says how many bytes Unpack returns, by what gzip notes at the end, and
+// MaxBody at most, whatever damage makes of that.
+// Source: RFC 1952, ISIZE.
 func Size(packed []byte) int {
 	if len(packed) < 4 {
 		return 0
 	}
-	return min(int(binary.LittleEndian.Uint32(packed[len(packed)-4:])), 1032*len(packed))
+	return min(int(binary.LittleEndian.Uint32(packed[len(packed)-4:])), MaxBody)
 }
 
 // bodyHeader says that a body is one of our own, polled or permitted. It is not

@@ -42,9 +42,6 @@ import (
 
 // The limits of a delivery.
 const (
-	// maxBody is in bytes. Source: GitHub, "Webhook events and payloads":
-	// payloads are capped at 25 MB.
-	maxBody = 25 << 20
 	// maxReading is how many bodies are read at a time, and maxReadingLarge how
 	// many that are larger than large bytes or do not say how large they are;
 	// others wait. Together they bound the memory, and neither waits for the other.
@@ -141,8 +138,8 @@ func (in *Inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var read bytes.Buffer
-	read.Grow(int(min(max(r.ContentLength, 0), maxBody)) + bytes.MinRead) // so that it is not copied
-	_, err = read.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
+	read.Grow(int(min(max(r.ContentLength, 0), delivery.MaxBody)) + bytes.MinRead) // so that it is not copied
+	_, err = read.ReadFrom(http.MaxBytesReader(w, r.Body, delivery.MaxBody))
 	body := read.Bytes()
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		refuse(http.StatusRequestEntityTooLarge, "The body is larger than 25 MiB")
