@@ -48,7 +48,7 @@ func main() {
 	rate := flag.Int("rate", 5000, "`number` of deliveries a minute of the load of webhooks")
 	loadTime := flag.Duration("for", 10*time.Second, "`time` of the load of webhooks")
 	stored := flag.Int("stored", 10000, "`number` of stored deliveries to measure with")
-	sweepTime := flag.Duration("sweep", time.Minute, "`time` after which the removal of old deliveries is not waited for")
+	sweepTime := flag.Duration("sweep", 2*time.Minute, "`time` after which the removal of old deliveries is not waited for")
 	limitAt := flag.String("limit", "", "run the bare limit on this `address` and nothing else (the bench starts itself so)")
 	db := flag.String("db", "", "`file` of the bare limit's database")
 	flag.Parse()
