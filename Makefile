@@ -2,12 +2,15 @@
 GO      ?= go
 CACHE   := $(CURDIR)/.cache
 OPENAPI := $(CACHE)/openapi/api.github.com.json
+WEB     := internal/console/web
+MODULES := $(WEB)/node_modules/.package-lock.json
 EXAMPLES := $(CACHE)/webhook-examples/api.github.com.json
+AXE     := $(CACHE)/axe/axe.min.js
 # The race detector needs a C compiler; where there is none the tests run
 # without it and say so.
 RACE    := $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && echo -race)
 
-.PHONY: help build demo test check generate verify bench fuzz vuln clean
+.PHONY: help build console demo test check generate verify bench fuzz vuln clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -19,11 +22,15 @@ bin/corbel: FORCE
 	$(GO) build -trimpath -o $@ ./cmd/corbel
 FORCE:
 
+console: ## build the console into internal/console/dist, which is committed (needs Node 20.19 or later)
+	cd $(WEB) && npm ci --no-audit --no-fund && npm run build
+
 demo: bin/corbel ## a token goes in, a private repository gets built: the whole story on this screen
 	$(GO) run ./demo -corbel bin/corbel
 
-test: check $(OPENAPI) $(EXAMPLES) ## vet, staticcheck, generated files, import rule, and every test with the race detector
+test: check $(OPENAPI) $(EXAMPLES) $(AXE) $(MODULES) ## vet, staticcheck, generated files, import rule, and every test with the race detector
 	@[ -n "$(RACE)" ] || echo "no C compiler: the tests run WITHOUT the race detector"
+	CORBEL_AXE=$$([ -f $(AXE) ] && echo $(AXE)) \
 	CORBEL_OPENAPI=$$([ -f $(OPENAPI) ] && echo $(OPENAPI)) \
 	CORBEL_WEBHOOK_EXAMPLES=$$([ -f $(EXAMPLES) ] && echo $(dir $(EXAMPLES))) $(GO) test $(RACE) -timeout 15m ./...
 
@@ -55,6 +62,18 @@ $(EXAMPLES):
 	@mkdir -p $(dir $@)
 	@command -v npm >/dev/null 2>&1 && internal/forge/forgetest/testdata/fetch-webhook-examples.sh $(dir $@) || \
 		echo "the examples of GitHub's deliveries could not be fetched; tests that need them will say so"
+
+# What drives a browser through the console. Without npm or a registry that
+# test says that it skips.
+$(MODULES): $(WEB)/package-lock.json
+	@command -v npm >/dev/null 2>&1 && (cd $(WEB) && npm ci --no-audit --no-fund --silent) && touch $@ || \
+		echo "the console's test packages could not be fetched; the test that needs them will say so"
+
+# axe looks for what keeps people out of the console's pages, likewise.
+$(AXE): testdata/fetch-axe.sh
+	@mkdir -p $(dir $@)
+	@command -v npm >/dev/null 2>&1 && testdata/fetch-axe.sh $(dir $@) || \
+		echo "axe could not be fetched; tests that need it will say so"
 
 bench: bin/corbel ## measure, and print the table of docs/benchmarks.md
 	$(GO) run ./bench -corbel bin/corbel

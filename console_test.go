@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/corbel-build/corbel/api"
@@ -43,8 +44,11 @@ func TestConsole_Browser(t *testing.T) {
 		Buildspec: new("version: 0.2\n# <script>alert(1)</script> \u202e\u001b[31m " + string(bytes.Repeat([]byte("long"), 100)) + "\nphases: {build: {commands: [date]}}\n"),
 	})
 
-	cmd := exec.CommandContext(t.Context(), node, "--test", "--test-concurrency=1", "test")
-	cmd.Dir = web
+	steps, err := filepath.Glob(web + "/test/*.test.mjs")
+	if err != nil || len(steps) == 0 {
+		t.Fatalf("no steps: %v", err)
+	}
+	cmd := exec.CommandContext(t.Context(), node, append([]string{"--test", "--test-concurrency=1"}, steps...)...)
 	cmd.Env = append(s.env(), "CONSOLE="+s.url+"/console/", "CHROMIUM="+chromium, "GITHUB_TOKEN="+planted, "GITHUB_TOKEN_FEW="+few, "BITBUCKET_PASSWORD="+password)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)

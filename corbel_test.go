@@ -65,6 +65,7 @@ func corbel(t *testing.T) string {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
+	stopChromium()
 	if path, err := binary(); err == nil {
 		os.RemoveAll(filepath.Dir(path))
 	}

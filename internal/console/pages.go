@@ -32,9 +32,9 @@ var pages = template.Must(template.New("").Parse(`{{define "top"}}<!doctype html
 {{with .Problem}}<p class="bad" role="alert">{{.}}</p>
 {{end}}<form method="post">
 <label for="key">Access key ID</label>
-<input id="key" name="accessKeyId" value="{{.KeyID}}" autocomplete="username" autocapitalize="none" spellcheck="false" required autofocus>
+<input id="key" name="accessKeyId" value="{{.KeyID}}" autocomplete="username" autocapitalize="none" spellcheck="false" required{{if not .Problem}} autofocus{{end}}>
 <label for="secret">Secret access key</label>
-<input id="secret" name="secretAccessKey" type="password" autocomplete="current-password" required>
+<input id="secret" name="secretAccessKey" type="password" autocomplete="current-password" required{{if .Problem}} autofocus{{end}}>
 <label for="region">Region</label>
 <input id="region" name="region" value="{{.Region}}" autocomplete="off" autocapitalize="none" spellcheck="false" required>
 <input type="hidden" name="next" value="{{.Next}}">

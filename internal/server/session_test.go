@@ -2,6 +2,8 @@ package server
 
 import (
 	"fmt"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 )
@@ -63,4 +65,21 @@ func TestWithin(t *testing.T) {
 			t.Errorf("within(%q) = %q, want %q", next, got, want)
 		}
 	}
+}
+
+// Wherever within leads, it is a page of this server's console.
+func FuzzWithin(f *testing.F) {
+	for _, next := range []string{"projects/app", "//evil.example", "/\\evil.example", "\t//evil.example", "%2e%2e/x", ";@evil.example", "?x", "#y", "a/./../.."} {
+		f.Add(next)
+	}
+	at, err := url.Parse("https://corbel.example.com/corbel/console/login")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, next string) {
+		to, err := at.Parse(within(next))
+		if err != nil || to.Scheme != "https" || to.Host != at.Host || !strings.HasPrefix(to.Path, "/corbel/console/") || to.User != nil {
+			t.Errorf("within(%q) = %q leads to %v, %v", next, within(next), to, err)
+		}
+	})
 }

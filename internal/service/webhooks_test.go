@@ -22,6 +22,7 @@ import (
 	"github.com/corbel-build/corbel/api/corbel"
 	"github.com/corbel-build/corbel/internal/access"
 	"github.com/corbel-build/corbel/internal/credential"
+	"github.com/corbel-build/corbel/internal/delivery"
 	"github.com/corbel-build/corbel/internal/forge"
 	"github.com/corbel-build/corbel/internal/forge/forgetest"
 	"github.com/corbel-build/corbel/internal/forge/providers"
@@ -1273,4 +1274,54 @@ func TestDeliveries_OtherCallers(t *testing.T) {
 			t.Errorf("%T shows a secret: %s", doc, b)
 		}
 	}
+}
+
+// However much waits for a provider on behalf of one webhook, the others do not
+// wait for it.
+func TestDeliveries_OneWebhookHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	h := newHookBench(t, kinds["GitHub"])
+	h.create(&api.CreateWebhookInput{ManualCreation: new(true), FilterGroups: [][]api.WebhookFilter{{hookFilter("EVENT", "PULL_REQUEST_CREATED"), hookFilter("FILE_PATH", "x")}}})
+	h.bench.project(t, "other", func(in *api.CreateProjectInput) { in.Source.Location = new("https://github.com/octo/moved.git") })
+	if _, err := h.CreateWebhook(h.ctx, &api.CreateWebhookInput{ProjectName: new("other"), ManualCreation: new(true), FilterGroups: events("PUSH")}); err != nil {
+		t.Fatal(err)
+	}
+	sha := strings.Repeat("a", 40)
+	put := func(project string, n int, e forge.Event) (hook string) {
+		t.Helper()
+		w, err := h.Store.Webhook(h.ctx, access.From(h.ctx).Scope, project)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.HeadRef, e.SHA = "refs/heads/main", sha
+		d, err := delivery.Polled(store.Delivery{Scope: w.Scope, Project: project, Hook: w.Address, Received: h.Now(), Next: h.Now()}, []forge.Event{e})
+		if err == nil {
+			err = h.Store.Update(h.ctx, func(tx store.Tx) error {
+				for range n {
+					if _, err := tx.PutDelivery(h.ctx, d); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w.Address
+	}
+	held := make(chan struct{})
+	defer close(held)
+	h.host.Inject(forgetest.Fault{Do: forgetest.Hold(held)})
+	put("app", 300, forge.Event{Type: forge.PullCreated, Repository: "octo/app", BaseRef: "refs/heads/main", Pull: &forge.PullRequest{Number: 1}})
+	other := put("other", 1, forge.Event{Type: forge.Push, Repository: "octo/moved", FilesKnown: true})
+	select { // as after a start
+	case <-h.Store.Delivered():
+	default:
+	}
+	h.runs()
+	h.until("the other webhook's delivery is decided", func() bool {
+		list, err := h.Store.Deliveries(h.ctx, other, 0, 1)
+		return err == nil && list[0].State == store.Done && list[0].Results[0].Outcome == "STARTED"
+	})
 }

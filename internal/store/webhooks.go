@@ -29,9 +29,9 @@ type WebhookReader interface {
 	// DueDeliveries lists the deliveries to the webhook with the address to look
 	// at now, without their bodies, the oldest first.
 	DueDeliveries(ctx context.Context, now time.Time, hook string, limit int) ([]Delivery, error)
-	// NextDelivery returns when the next waiting delivery is due; ErrNotFound
-	// if none waits.
-	NextDelivery(ctx context.Context) (time.Time, error)
+	// NextDelivery returns when the next waiting delivery is due, but for those
+	// to the webhooks with the addresses in except; ErrNotFound if none waits.
+	NextDelivery(ctx context.Context, except []string) (time.Time, error)
 
 	// Approvals lists the pull requests of a scope that wait for an approval,
 	// of one project unless that is "", the oldest first, 1,000 at most.

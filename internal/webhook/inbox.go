@@ -80,36 +80,40 @@ func (in *Inbox) Run(ctx context.Context) error {
 }
 
 // dispatch gives what is due to goroutines, one for a webhook, and returns how
-// long until there is more.
+// long until there is more. The end of a goroutine wakes Run too.
 func (in *Inbox) dispatch(ctx context.Context, busy map[string]bool, done chan<- string) (time.Duration, error) {
-	if len(busy) >= crowd {
-		return time.Hour, nil // the end of one wakes us
+	except := slices.Collect(maps.Keys(busy))
+	if len(busy) < crowd {
+		due, err := in.Store.DueHooks(ctx, in.Now(), except, crowd-len(busy))
+		if err != nil {
+			return 0, err
+		}
+		for _, hook := range due {
+			busy[hook] = true
+			except = append(except, hook)
+			go func() { // ends when each that is due was looked at once, or soon after ctx
+				in.attend(ctx, hook)
+				done <- hook
+			}()
+		}
 	}
-	due, err := in.Store.DueHooks(ctx, in.Now(), slices.Collect(maps.Keys(busy)), crowd-len(busy))
-	if err != nil {
+	wait := time.Hour
+	if len(busy) < crowd { // else the end of one is what is waited for
+		// What somebody looks at already is due as long as they do.
+		next, err := in.Store.NextDelivery(ctx, except)
+		if err == nil {
+			wait = min(wait, next.Sub(in.Now()))
+		} else if !errors.Is(err, store.ErrNotFound) {
+			return 0, err
+		}
+	}
+	removal, err := in.Store.NextRemoval(ctx)
+	if err == nil {
+		wait = min(wait, removal.Sub(in.Now()))
+	} else if !errors.Is(err, store.ErrNotFound) {
 		return 0, err
 	}
-	for _, hook := range due {
-		busy[hook] = true
-		go func() { // ends when each that is due was looked at once, or soon after ctx
-			in.attend(ctx, hook)
-			done <- hook
-		}()
-	}
-	if len(due) > 0 {
-		return time.Hour, nil // likewise
-	}
-	next, err := in.Store.NextDelivery(ctx)
-	removal, none := in.Store.NextRemoval(ctx)
-	switch {
-	case err == nil && none == nil && removal.Before(next), errors.Is(err, store.ErrNotFound) && none == nil:
-		next = removal
-	case errors.Is(err, store.ErrNotFound):
-		return time.Hour, nil
-	case err != nil:
-		return 0, err
-	}
-	return max(next.Sub(in.Now()), 10*time.Millisecond), nil
+	return max(wait, 10*time.Millisecond), nil
 }
 
 // attend looks at what is due to one webhook, one delivery after the other.

@@ -44,7 +44,7 @@ function gzipTwins(): Plugin {
     apply: "build",
     writeBundle({ dir }) {
       for (const e of readdirSync(dir!, { recursive: true, withFileTypes: true })) {
-        if (!e.isFile() || !/\.(js|css|svg|html)$/.test(e.name)) continue;
+        if (!e.isFile() || !/\.(js|css|svg|html|md)$/.test(e.name)) continue;
         const file = join(e.parentPath, e.name);
         const bytes = gzipSync(readFileSync(file), { level: 9 });
         bytes[9] = 255; // the operating system, unknown: the same on every machine
@@ -79,6 +79,7 @@ export default defineConfig(({ command }) => ({
     emptyOutDir: true,
     target: "es2023",
     assetsInlineLimit: 0,
+    license: { fileName: "licenses.md" }, // of what is bundled, which those ask for
     reportCompressedSize: false,
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 1500,

@@ -121,8 +121,12 @@ func (q *queries) DueDeliveries(ctx context.Context, now time.Time, hook string,
 	return list(ctx, q, scanDelivery, `select `+deliveryColumns+` from delivery where state = 0 and hook = $1 and next <= $2 order by next, id limit $3`, hook, millis(now), limit)
 }
 
-func (q *queries) NextDelivery(ctx context.Context) (at time.Time, err error) {
-	err = q.row(ctx, waiting+`select next from waiting order by next limit 1`, nil, (*ms)(&at))
+func (q *queries) NextDelivery(ctx context.Context, except []string) (at time.Time, err error) {
+	hooks, err := text(append([]string{}, except...))
+	if err != nil {
+		return at, err
+	}
+	err = q.row(ctx, waiting+`select next from waiting where hook not in (select value from json_each($1)) order by next limit 1`, []any{hooks}, (*ms)(&at))
 	return at, err
 }
 

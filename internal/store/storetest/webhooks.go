@@ -381,7 +381,7 @@ func digests(b *bench) {
 }
 
 func dueDeliveries(b *bench) {
-	_, err := b.s.NextDelivery(b.ctx)
+	_, err := b.s.NextDelivery(b.ctx, nil)
 	b.is("NextDelivery of none", err, store.ErrNotFound)
 	first, second := webhook("site", "addr-1"), webhook("other", "addr-2")
 	second.Scope = elsewhere[0]
@@ -402,13 +402,16 @@ func dueDeliveries(b *bench) {
 		b.is("DueDeliveries", err, nil)
 		b.equal(fmt.Sprintf("DueDeliveries at %d to %q", now, hook), list, listed(want...))
 	}
-	next := func(want int) {
+	next := func(want int, except ...string) {
 		b.Helper()
-		got, err := b.s.NextDelivery(b.ctx)
+		got, err := b.s.NextDelivery(b.ctx, except)
 		b.is("NextDelivery", err, nil)
 		b.same("NextDelivery", got, at(want))
 	}
 	next(10)
+	next(20, "addr-2", "addr-none")
+	_, err = b.s.NextDelivery(b.ctx, []string{"addr-1", "addr-2"})
+	b.is("NextDelivery but for all", err, store.ErrNotFound)
 	hooks(9, nil, 9)
 	hooks(10, nil, 9, "addr-2")
 	hooks(20, nil, 9, "addr-2", "addr-1")
@@ -488,7 +491,7 @@ func dueDeliveries(b *bench) {
 		}
 		return nil
 	})
-	_, err = b.s.NextDelivery(b.ctx)
+	_, err = b.s.NextDelivery(b.ctx, nil)
 	b.is("NextDelivery when none waits", err, store.ErrNotFound)
 }
 

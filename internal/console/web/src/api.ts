@@ -3,10 +3,7 @@
  * the session in place of a signature. There is no private endpoint.
  */
 import { QueryClient, keepPreviousData, useMutation, useQuery } from "@tanstack/react-query";
-import { targets, type Operations as Generated } from "./api.gen";
-import { soon, type SoonOperations } from "./api.soon";
-
-interface Operations extends Generated, SoonOperations {}
+import { targets, type Operations } from "./api.gen";
 
 export type Operation = keyof Operations;
 export type Input<O extends Operation> = Operations[O]["input"];
@@ -81,7 +78,7 @@ const signedOut = new Set(["MissingAuthenticationTokenException", "ExpiredTokenE
 export async function call<O extends Operation>(operation: O, input: Input<O>, signal?: AbortSignal): Promise<Output<O>> {
   const headers: Record<string, string> = {
     "Content-Type": "application/x-amz-json-1.1",
-    "X-Amz-Target": { ...soon, ...targets }[operation],
+    "X-Amz-Target": targets[operation],
     "X-Corbel-Console": "1",
   };
   const region = chosenRegion();

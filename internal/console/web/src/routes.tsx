@@ -21,11 +21,19 @@ interface Page {
 }
 
 export const pages: Page[] = [
+  { path: "dashboard", crumb: "Dashboard", group: "Build", load: () => import("./pages/dashboard") },
   { path: "projects", crumb: "Projects", group: "Build", load: () => import("./pages/projects") },
   { path: "projects/create", crumb: "Create build project", load: () => import("./pages/project-create") },
   { path: "projects/:project", crumb: ":", load: () => import("./pages/project") },
   { path: "projects/:project/edit", crumb: "Edit", load: () => import("./pages/project-edit") },
+  { path: "projects/:project/webhook", crumb: "Webhook", load: () => import("./pages/project-webhook") },
+  { path: "builds", crumb: "Builds", group: "Build", load: () => import("./pages/builds") },
+  { path: "builds/:build", crumb: ":", load: () => import("./pages/build") },
   { path: "credentials", crumb: "Credentials", group: "Source", load: () => import("./pages/credentials") },
+  { path: "access-keys", crumb: "Access keys", group: "Administration", load: () => import("./pages/access-keys") },
+  { path: "hosts", crumb: "Hosts", group: "Administration", load: () => import("./pages/hosts") },
+  { path: "audit", crumb: "Audit", group: "Administration", load: () => import("./pages/audit") },
+  { path: "settings", crumb: "Settings", group: "Administration", load: () => import("./pages/settings") },
 ];
 
 /** The page that the console opens with: the dashboard when there is one. */

@@ -1,7 +1,7 @@
 // The guide's steps in the console, word by word, for GitHub and Bitbucket.
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { accessible, choose, close, open, paste } from "./browser.mjs";
+import { accessible, at, choose, close, open, paste } from "./browser.mjs";
 
 after(close);
 
@@ -78,10 +78,11 @@ test("GitHub: connect, choose a repository, create the project, build it", async
   await page.getByRole("button", { name: "Create build project" }).click();
   await page.getByRole("heading", { name: "by-the-guide" }).waitFor();
   await page.getByRole("button", { name: "Start build" }).click();
-  await page.getByRole("cell", { name: "Succeeded" }).waitFor({ timeout: 60_000 });
+  await page.getByText("Succeeded", { exact: true }).first().waitFor({ timeout: 60_000 });
   assert.deepEqual(sent, ["CodeBuild_20161006.ImportSourceCredentials"]);
 
   // The same form edits.
+  await page.goto(at + "projects/by-the-guide");
   await page.getByRole("button", { name: "Edit" }).click();
   await page.getByLabel("Description").fill("changed \u202e here");
   await page.getByRole("button", { name: "Update project" }).click();

@@ -14,6 +14,7 @@ for (const look of looks) {
     const page = await open("projects", look);
     for (const path of pages) {
       await page.goto(at + path);
+      await page.locator("#root h1").waitFor();
       await page.waitForLoadState("networkidle");
       await accessible(page, `${path.replace(/\W+/g, "-")}-${look.name}`);
     }

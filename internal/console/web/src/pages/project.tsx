@@ -14,7 +14,7 @@ import { useState } from "react";
 import { useNavigate, useParams, useSearchParams } from "react-router";
 import { useAction, useCall } from "../api";
 import type { Project, ProjectSource } from "../api.gen";
-import { ProjectBuilds } from "../project/builds";
+import { BuildList } from "../build/list";
 import { isInline } from "../project/draft";
 import { StartBuild } from "../project/start";
 import { words } from "../project/webhook";
@@ -41,6 +41,7 @@ export default function ProjectPage() {
         project && (
           <SpaceBetween direction="horizontal" size="xs">
             <Button onClick={() => setDeleting(true)}>Delete</Button>
+            {project.webhook && <Button onClick={() => navigate(`/projects/${encodeURIComponent(name)}/webhook`)}>Webhook</Button>}
             <Button onClick={() => navigate(`/projects/${encodeURIComponent(name)}/edit`)}>Edit</Button>
             <StartBuild project={name} primary />
           </SpaceBetween>
@@ -72,10 +73,41 @@ function Parts({ project }: { project: Project }) {
       activeTabId={params.get("tab") ?? "builds"}
       onChange={(e) => setParams({ tab: e.detail.activeTabId }, { replace: true })}
       tabs={[
-        { id: "builds", label: "Build history", content: <ProjectBuilds project={project.name!} /> },
+        { id: "builds", label: "Build history", content: <BuildList key={project.name} project={project.name!} /> },
         { id: "details", label: "Build details", content: <Details project={project} /> },
       ]}
     />
+  );
+}
+
+/** Who can start builds by the webhook, in the server's words, and whether deliveries arrive. */
+function Deliveries({ name }: { name: string }) {
+  const q = useCall("DescribeWebhook", { projectName: name });
+  const d = q.data;
+  if (!d) return q.error ? <Text>{describe(q.error)}</Text> : null;
+  const last = d.lastDelivery;
+  return (
+    <>
+      <div>
+        <Box variant="h4">Who can start a build</Box>
+        <ul className="plain">
+          {d.ways?.map((w, i) => (
+            <li key={i}>
+              <Text>{`Group ${w.group ?? "-"}: ${w.text ?? ""}`}</Text>
+            </li>
+          ))}
+        </ul>
+      </div>
+      <KeyValuePairs
+        columns={3}
+        minColumnWidth={200}
+        items={[
+          { label: "Last delivery", value: last ? <><Time at={last.received} /> <Text>{`${last.event ?? ""} ${words(last.state ?? "")}`}</Text></> : "None yet" },
+          { label: "Refused deliveries", value: d.refused ? <Text>{`${d.refused}, the last one because ${d.refusedReason ?? "?"}`}</Text> : "None" },
+          { label: "Polling", value: d.pollSeconds ? `Every ${d.pollSeconds} seconds` : "Off" },
+        ]}
+      />
+    </>
   );
 }
 
@@ -130,6 +162,7 @@ function Details({ project: p }: { project: Project }) {
               </ul>
             </div>
           ))}
+          <Deliveries name={p.name!} />
         </Part>
       )}
       <Part

@@ -226,6 +226,7 @@ export function ProjectForm({ start, had }: { start: Draft; had: { project: bool
                 provider={provider}
                 problems={problems}
                 project={had.project ? p.name : undefined}
+                location={p.source.location}
                 connected={!!credential}
               />
             </Section>

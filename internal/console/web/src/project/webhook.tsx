@@ -21,6 +21,7 @@ import type { Provider } from "../source/providers";
 import { Failure } from "../ui/state";
 import { Text } from "../ui/text";
 import type { Problems, WebhookDraft } from "./draft";
+import { sample } from "./sample";
 
 const filterTypes: { value: WebhookFilterType; label: string; example: string }[] = [
   { value: "HEAD_REF", label: "Head reference", example: "^refs/heads/main$" },
@@ -43,6 +44,9 @@ const approval: Record<string, string> = {
 /** PULL_REQUEST_CREATED as words. */
 export const words = (s: string) => s.charAt(0) + s.slice(1).toLowerCase().replaceAll("_", " ");
 
+/** GITHUB_WRITE as the provider's own word for the role. */
+const role = (r: string) => words(r.replace(/^[A-Z]+_/, ""));
+
 const events = (g: WebhookFilter[]) =>
   (g.find((f) => f.type === "EVENT")?.pattern ?? "")
     .split(",")
@@ -56,11 +60,13 @@ interface Props {
   problems: Problems;
   /** The name of the project if it exists, which the tester needs. */
   project?: string;
+  /** The address of the repository. */
+  location: string | undefined;
   connected: boolean;
 }
 
 /** Which events of the provider start a build. */
-export function WebhookFields({ webhook, onChange, provider, problems, project, connected }: Props) {
+export function WebhookFields({ webhook, onChange, provider, problems, project, location, connected }: Props) {
   const groups = webhook?.filterGroups ?? [];
   const setGroups = (filterGroups: WebhookFilter[][]) => onChange({ ...webhook, filterGroups });
   const policy = webhook?.pullRequestBuildPolicy;
@@ -118,8 +124,8 @@ export function WebhookFields({ webhook, onChange, provider, problems, project, 
               description="Roles at the provider."
             >
               <Multiselect
-                selectedOptions={(policy.approverRoles ?? []).map((r) => ({ value: r, label: words(r) }))}
-                options={provider.approverRoles!.map((r) => ({ value: r, label: words(r) }))}
+                selectedOptions={(policy.approverRoles ?? []).map((r) => ({ value: r, label: role(r) }))}
+                options={provider.approverRoles!.map((r) => ({ value: r, label: role(r) }))}
                 onChange={(e) =>
                   onChange({
                     ...webhook,
@@ -131,7 +137,7 @@ export function WebhookFields({ webhook, onChange, provider, problems, project, 
               />
             </FormField>
           )}
-          {project && <Tester project={project} groups={groups} provider={provider} />}
+          {project && <Tester project={project} groups={groups} provider={provider} location={location} />}
         </SpaceBetween>
       )}
     </SpaceBetween>
@@ -227,26 +233,10 @@ function Group({
 
 type Results = NonNullable<Output<"TestWebhook">["results"]>;
 
-/** The headers by which each provider says what a delivery is. */
-function sampleHeaders(serverType: string | undefined): { name: string; value: string }[] {
-  switch (serverType) {
-    case "BITBUCKET":
-      return [{ name: "X-Event-Key", value: "repo:push" }];
-    case "BITBUCKET_DATA_CENTER":
-      return [{ name: "X-Event-Key", value: "repo:refs_changed" }];
-    case "GITLAB":
-    case "GITLAB_SELF_MANAGED":
-      return [{ name: "X-Gitlab-Event", value: "Push Hook" }];
-    case "GITEA":
-      return [{ name: "X-Gitea-Event", value: "push" }];
-    default:
-      return [{ name: "X-GitHub-Event", value: "push" }];
-  }
-}
-
 /** Asks the server which group a delivery would fit, without starting a build. */
-function Tester({ project, groups, provider }: { project: string; groups: WebhookFilter[][]; provider: Provider }) {
-  const [headers, setHeaders] = useState(() => sampleHeaders(provider.serverType));
+function Tester({ project, groups, provider, location }: { project: string; groups: WebhookFilter[][]; provider: Provider; location: string | undefined }) {
+  const [example] = useState(() => sample(provider.serverType, location));
+  const [headers, setHeaders] = useState(example.headers);
   const [payload, setPayload] = useState("");
   const test = useMutation<Output<"TestWebhook">, APIError, In<"TestWebhook">>({ mutationFn: (input) => call("TestWebhook", input) });
   const results: Results = test.data?.results ?? [];
@@ -255,24 +245,27 @@ function Tester({ project, groups, provider }: { project: string; groups: Webhoo
       <SpaceBetween size="m">
         {headers.map((h, i) => (
           <FormField key={h.name} label={`Header ${h.name}`}>
-            <Input value={h.value} onChange={(e) => setHeaders(headers.map((o, j) => (j === i ? { ...o, value: e.detail.value } : o)))} spellcheck={false} />
+            <Input value={h.value ?? ""} onChange={(e) => setHeaders(headers.map((o, j) => (j === i ? { ...o, value: e.detail.value } : o)))} spellcheck={false} />
           </FormField>
         ))}
         <FormField label="Payload" description="The JSON of the delivery.">
           <Textarea value={payload} onChange={(e) => setPayload(e.detail.value)} rows={8} spellcheck={false} />
         </FormField>
-        <Button loading={test.isPending} disabled={!payload.trim()} onClick={() => test.mutate({ projectName: project, headers, payload, filterGroups: groups })}>
-          Test
-        </Button>
+        <SpaceBetween direction="horizontal" size="xs">
+          {example.push && <Button onClick={() => setPayload(example.push)}>Insert a sample push</Button>}
+          <Button loading={test.isPending} disabled={!payload.trim()} onClick={() => test.mutate({ projectName: project, headers, payload, filterGroups: groups })}>
+            Test
+          </Button>
+        </SpaceBetween>
         <div aria-live="polite">
           {test.error && <Failure what="the verdict" error={test.error} />}
           {results.map((r, i) => (
             <SpaceBetween key={i} size="xs">
-              <StatusIndicator type={r.outcome === "STARTED" ? "success" : r.outcome === "AWAITING_APPROVAL" ? "pending" : "stopped"}>
-                {r.outcome === "STARTED" ? `A build would start, by group ${r.group ?? "?"}` : words(r.outcome ?? "")}
+              <StatusIndicator type={r.outcome === "WOULD_START" || r.outcome === "STARTED" ? "success" : r.outcome === "AWAITING_APPROVAL" ? "pending" : "stopped"}>
+                {r.outcome === "WOULD_START" ? `A build would start, by group ${r.groups?.find((g) => g.matched)?.group ?? "-"}` : words(r.outcome ?? "")}
               </StatusIndicator>
               <Box>
-                <Text>{[r.event, r.headRef, r.baseRef && `into ${r.baseRef}`, r.actor && `by ${r.actor}`].filter(Boolean).join(" ")}</Text>
+                <Text>{[r.event, r.headRef, r.baseRef && `into ${r.baseRef}`, (r.login || r.actor) && `by ${[r.login, r.actor].filter(Boolean).join(", account ID ")}`].filter(Boolean).join(" ")}</Text>
               </Box>
               {r.reason && <Text lines>{r.reason}</Text>}
               <ul className="plain">

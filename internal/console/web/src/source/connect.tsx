@@ -163,7 +163,7 @@ function Scopes({ provider }: { provider: Provider }) {
                 <Box variant="code" display="inline">
                   {s.scope}
                 </Box>{" "}
-                for {s.neededFor}
+                to {s.neededFor}
               </li>
             ))}
           </ul>

@@ -35,7 +35,7 @@ export function Health({ credential, provider }: { credential: SourceCredential;
       type={bad ? "error" : missing.length || credential.state === "EXPIRING" ? "warning" : "info"}
       header={missing.length > 0 ? "Scopes are missing" : undefined}
     >
-      {credential.detail && <Text lines>{credential.detail}</Text>}
+      {credential.detail && missing.length === 0 && <Text lines>{credential.detail}</Text>}
       {missing.length > 0 && (
         <ul className="plain">
           {missing.map((m) => (
@@ -43,7 +43,7 @@ export function Health({ credential, provider }: { credential: SourceCredential;
               <Box variant="code" display="inline">
                 {m.scope}
               </Box>
-              {m.neededFor && ` is needed for ${m.neededFor}`}
+              {m.neededFor && ` is needed to ${m.neededFor}`}
             </li>
           ))}
         </ul>

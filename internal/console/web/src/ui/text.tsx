@@ -1,5 +1,5 @@
 import CopyToClipboard from "@cloudscape-design/components/copy-to-clipboard";
-import { Fragment } from "react";
+import { Fragment, type ReactNode } from "react";
 
 /** Control characters, and marks that change the direction of what follows or that show nothing. */
 const unseen = /([\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb])/;
@@ -21,26 +21,27 @@ const names: Record<string, string> = {
   "\ufeff": "BOM",
 };
 
+/** Text with what could not be seen in it made visible. */
+export function shown(text: string): ReactNode {
+  if (!unseen.test(text)) return text;
+  return text.split(unseen).map((p, i) =>
+    i % 2 === 0 ? (
+      <Fragment key={i}>{p}</Fragment>
+    ) : (
+      <span key={i} className="invisible">
+        {names[p] ?? "U+" + p.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}
+      </span>
+    ),
+  );
+}
+
 /**
  * Text that somebody else wrote: a name, a branch, a message of a provider. It
  * is shown as it is, its direction does not reach beyond it, and characters
  * that cannot be seen are.
  */
 export function Text({ children, lines, code }: { children: string | undefined; lines?: boolean; code?: boolean }) {
-  const parts = (children ?? "").split(unseen);
-  return (
-    <bdi className={"text" + (lines ? " lines" : "") + (code ? " code" : "")}>
-      {parts.map((p, i) =>
-        i % 2 === 0 ? (
-          <Fragment key={i}>{p}</Fragment>
-        ) : (
-          <span key={i} className="invisible">
-            {names[p] ?? "U+" + p.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}
-          </span>
-        ),
-      )}
-    </bdi>
-  );
+  return <bdi className={"text" + (lines ? " lines" : "") + (code ? " code" : "")}>{shown(children ?? "")}</bdi>;
 }
 
 /** An ARN, id or address that people copy. */

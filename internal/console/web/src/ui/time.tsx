@@ -41,9 +41,10 @@ export function Time({ at, exact }: { at: number | undefined; exact?: boolean })
   );
 }
 
-/** A span of seconds in words: 75 is "1 min 15 s". */
+/** A span of seconds in words: 75 is "1 min 15 s", 0.36 is "0.4 s". */
 export function span(seconds: number | undefined): string {
   if (seconds === undefined || Number.isNaN(seconds)) return "-";
+  if (seconds > 0 && seconds < 10) return `${Math.max(0.1, Number(seconds.toFixed(1)))} s`;
   const s = Math.max(0, Math.round(seconds));
   if (s < 60) return `${s} s`;
   if (s < 3_600) return `${Math.floor(s / 60)} min ${s % 60} s`;
