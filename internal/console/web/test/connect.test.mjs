@@ -1,7 +1,7 @@
 // The guide's steps in the console, word by word, for GitHub and Bitbucket.
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { accessible, choose, close, open, paste } from "./browser.mjs";
+import { accessible, at, choose, close, open, paste } from "./browser.mjs";
 
 after(close);
 
@@ -82,6 +82,7 @@ test("GitHub: connect, choose a repository, create the project, build it", async
   assert.deepEqual(sent, ["CodeBuild_20161006.ImportSourceCredentials"]);
 
   // The same form edits.
+  await page.goto(at + "projects/by-the-guide");
   await page.getByRole("button", { name: "Edit" }).click();
   await page.getByLabel("Description").fill("changed \u202e here");
   await page.getByRole("button", { name: "Update project" }).click();
