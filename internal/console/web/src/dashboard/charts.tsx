@@ -22,23 +22,37 @@ export function passRate(days: BuildDay[]): number | undefined {
   return all ? (100 * good) / all : undefined;
 }
 
+/** Weeks in the place of days, each by its first, so that bars stay wide enough to be seen. */
+function weeks(days: BuildDay[]): BuildDay[] {
+  const list: BuildDay[] = [];
+  for (let end = days.length; end > 0; end -= 7) {
+    const part = days.slice(Math.max(0, end - 7), end);
+    const sum = (pick: (d: BuildDay) => number | undefined) => part.reduce((n, d) => n + (pick(d) ?? 0), 0);
+    list.unshift({ date: part[0]!.date, succeeded: sum((d) => d.succeeded), failed: sum((d) => d.failed), faulted: sum((d) => d.faulted), timedOut: sum((d) => d.timedOut), stopped: sum((d) => d.stopped) });
+  }
+  return list;
+}
+
 const none = <Empty title="No builds in this time" />;
 
-export default function Charts({ days }: { days: BuildDay[] }) {
-  const xDomain = days.map(date);
+export default function Charts({ days: each }: { days: BuildDay[] }) {
+  const long = each.length > 31;
+  const days = long ? weeks(each) : each;
+  const per = long ? "a week" : "a day";
   const most = Math.max(1, ...days.map((d) => (d.succeeded ?? 0) + (d.failed ?? 0) + (d.faulted ?? 0) + (d.timedOut ?? 0) + (d.stopped ?? 0)));
   const count = (pick: (d: BuildDay) => number | undefined) => days.map((d) => ({ x: date(d), y: pick(d) ?? 0 }));
   const any = days.some((d) => (d.succeeded ?? 0) + (d.failed ?? 0) + (d.faulted ?? 0) + (d.timedOut ?? 0) + (d.stopped ?? 0) > 0);
-  const known = days.filter((d) => d.medianSeconds !== undefined);
+  const known = each.filter((d) => d.medianSeconds !== undefined);
   const rates = days.map((d) => ({ x: date(d), y: passRate([d]) })).filter((p): p is { x: string; y: number } => p.y !== undefined);
-  const common = { height: 200, hideFilter: true, fitHeight: false, xScaleType: "categorical" as const, xDomain } as const;
+  const common = { height: 200, hideFilter: true, xScaleType: "categorical" } as const;
   return (
     <ColumnLayout columns={3} minColumnWidth={320}>
-      <Container header={<Header variant="h2">Builds a day</Header>}>
+      <Container header={<Header variant="h2">Builds {per}</Header>}>
         <BarChart
           {...common}
+          xDomain={days.map(date)}
           stackedBars
-          ariaLabel="Builds a day by outcome"
+          ariaLabel={`Builds ${per} by outcome`}
           yDomain={[0, most]}
           yTickFormatter={(n) => (Number.isInteger(n) ? String(n) : "")}
           series={
@@ -54,18 +68,19 @@ export default function Charts({ days }: { days: BuildDay[] }) {
         />
       </Container>
       <Container header={<Header variant="h2">Pass rate</Header>}>
-        <BarChart {...common} ariaLabel="Pass rate a day, in percent" yDomain={[0, 100]} yTickFormatter={(n) => `${n}%`} series={rates.length ? [{ type: "bar", title: "Succeeded", color: "#2ea597", data: rates, valueFormatter: (n) => `${Math.round(n)}%` }] : []} empty={none} />
+        <BarChart {...common} xDomain={days.map(date)} ariaLabel={`Pass rate ${per}, in percent`} yDomain={[0, 100]} yTickFormatter={(n) => `${n}%`} series={rates.length ? [{ type: "bar", title: "Succeeded", color: "#2ea597", data: rates, valueFormatter: (n) => `${Math.round(n)}%` }] : []} empty={none} />
       </Container>
       <Container header={<Header variant="h2">Duration</Header>}>
         <MixedLineBarChart
           {...common}
+          xDomain={each.map(date)}
           ariaLabel="Duration of builds a day"
           yDomain={[0, Math.max(1, ...known.map((d) => d.p90Seconds ?? 0)) * 1.1]}
           yTickFormatter={(n) => span(n)}
           series={
             known.length
               ? [
-                  { type: "bar", title: "Median", color: "#688ae8", data: known.map((d) => ({ x: date(d), y: d.medianSeconds! })), valueFormatter: span },
+                  { type: long ? "line" : "bar", title: "Median", color: "#688ae8", data: known.map((d) => ({ x: date(d), y: d.medianSeconds! })), valueFormatter: span },
                   { type: "line", title: "9 of 10 are faster", color: "#c33d69", data: known.map((d) => ({ x: date(d), y: d.p90Seconds ?? d.medianSeconds! })), valueFormatter: span },
                 ]
               : []

@@ -13,7 +13,8 @@ import { useState } from "react";
 import { call, queries, useAction, useCall } from "../api";
 import type { AccessKey, CreateAccessKeyOutput } from "../api.gen";
 import { describe, flash } from "../ui/flash";
-import { Editor, type Mark } from "../ui/editor";
+import { Editor } from "../ui/editor";
+import { problems } from "../ui/json";
 import { Page } from "../ui/page";
 import { Answer, Empty } from "../ui/state";
 import { Copyable, Text } from "../ui/text";
@@ -103,28 +104,6 @@ const example = `{
   ]
 }
 `;
-
-/** What is wrong with a policy as JSON, where it is. What it means, the server checks. */
-export function problems(text: string): Mark[] {
-  try {
-    const v: unknown = JSON.parse(text);
-    if (typeof v === "object" && v !== null && !Array.isArray(v)) return [];
-    return [{ line: 1, severity: "ERROR", message: "A policy is an object, in { and }" }];
-  } catch (e) {
-    const message = e instanceof Error ? e.message : String(e);
-    const at = /line (\d+) column (\d+)/.exec(message);
-    const position = /position (\d+)/.exec(message);
-    const before = position ? text.slice(0, Number(position[1])).split("\n") : [];
-    return [
-      {
-        line: at ? Number(at[1]) : before.length || text.trimEnd().split("\n").length,
-        column: at ? Number(at[2]) : position ? before.at(-1)!.length + 1 : undefined,
-        severity: "ERROR",
-        message: message.replace(/^JSON\.parse: /, "").replace(/,? ?(\.\.\.)?"[^]*?" is not valid JSON$/, " is not expected here").replace(/ (in JSON )?at (position|line) .*$/, ""),
-      },
-    ];
-  }
-}
 
 /** The policy of a key: none, or a document that is checked as it is typed. */
 function PolicyField({ value, onChange }: { value: string | undefined; onChange: (p: string | undefined) => void }) {

@@ -292,20 +292,20 @@ function Try({ project }: { project: Project }) {
             ]}
           />
         </FormField>
-        <FormField label="Payload" description="The JSON of the delivery, typed or from a file." stretch>
-          <SpaceBetween size="s">
-            <Textarea value={payload} onChange={(e) => setPayload(e.detail.value)} rows={8} spellcheck={false} ariaLabel="Payload" />
-            <FileUpload
-              value={files}
-              accept="application/json,.json"
-              showFileSize
-              i18nStrings={{ uploadButtonText: () => "Choose a file", dropzoneText: () => "Drop the file here", removeFileAriaLabel: () => "Remove the file", errorIconAriaLabel: "Error" }}
-              onChange={(e) => {
-                setFiles(e.detail.value);
-                void e.detail.value[0]?.text().then(setPayload, (err) => flashError("Read the file", err));
-              }}
-            />
-          </SpaceBetween>
+        <FormField label="Payload" description="The JSON of the delivery." stretch>
+          <Textarea value={payload} onChange={(e) => setPayload(e.detail.value)} rows={8} spellcheck={false} />
+        </FormField>
+        <FormField label="Or a file with it">
+          <FileUpload
+            value={files}
+            accept="application/json,.json"
+            showFileSize
+            i18nStrings={{ uploadButtonText: () => "Choose a file", dropzoneText: () => "Drop the file here", removeFileAriaLabel: () => "Remove the file", errorIconAriaLabel: "Error" }}
+            onChange={(e) => {
+              setFiles(e.detail.value);
+              void e.detail.value[0]?.text().then(setPayload, (err) => flashError("Read the file", err));
+            }}
+          />
         </FormField>
         <Checkbox checked={start} onChange={(e) => setStart(e.detail.checked)} description="As if the provider had delivered it now. Without this nothing happens.">
           Start what it matches

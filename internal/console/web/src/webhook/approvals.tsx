@@ -67,7 +67,7 @@ export function Approvals({ project }: { project?: string }) {
                 {
                   id: "do",
                   header: "Approve",
-                  minWidth: 130,
+                  minWidth: 160,
                   cell: (a) => (
                     <Button onClick={() => setAsked(a)} ariaLabel={`Approve pull request ${a.pullRequest} of ${a.repository}`}>
                       Approve
