@@ -31,10 +31,6 @@ import (
 // since nothing that works takes it.
 const patience = 45 * time.Second
 
-// attempt is how long one look at a page may take. One that begins while
-// another document comes may never be answered.
-const attempt = 10 * time.Second
-
 // chromium is the browser of all tests: a process, in which each test has a
 // profile of its own.
 var chromium struct {
@@ -222,7 +218,9 @@ func (b *tab) picture() {
 	b.t.Logf("its text:\n%s", text)
 }
 
-// try does something again and again until it has no error.
+// try does something again and again until it has no error. What begins while
+// another document comes may never be answered: it is given up after a second,
+// and the next may take twice as long.
 func (b *tab) try(what string, do func(ctx context.Context) error) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
@@ -230,9 +228,13 @@ func (b *tab) try(what string, do func(ctx context.Context) error) {
 	tick := time.NewTicker(25 * time.Millisecond)
 	defer tick.Stop()
 	var last error
+	limit := time.Second
 	for {
-		once, done := context.WithTimeout(ctx, attempt)
+		once, done := context.WithTimeout(ctx, limit)
 		err := do(once)
+		if once.Err() != nil {
+			limit *= 2
+		}
 		done()
 		if err == nil {
 			return
@@ -599,7 +601,13 @@ func (b *tab) holdsNo(secrets ...[]byte) {
 // "corbel env" prints.
 func (s *server) console(path string) *tab {
 	s.t.Helper()
-	b := newTab(s.t, s.url+"/console/")
+	return s.consoleOf(s.t, path)
+}
+
+// consoleOf is console for a test within the server's own.
+func (s *server) consoleOf(t *testing.T, path string) *tab {
+	t.Helper()
+	b := newTab(t, s.url+"/console/")
 	built(b)
 	c := s.client()
 	b.signIn(c.AccessKeyID, c.Secret.Reveal(), path)

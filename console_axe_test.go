@@ -118,10 +118,27 @@ func TestConsole_EveryPage(t *testing.T) {
 	t.Parallel()
 	axe := axeSource(t)
 	h, build := furnished(t)
-	b := h.console("dashboard")
+	list := addresses(t, build)
+	t.Run("pages", func(t *testing.T) {
+		t.Parallel()
+		everyLook(h.consoleOf(t, "dashboard"), axe, list[:len(list)/2])
+	})
+	t.Run("more pages", func(t *testing.T) {
+		t.Parallel()
+		everyLook(h.consoleOf(t, "dashboard"), axe, list[len(list)/2:])
+	})
+	t.Run("dialogs", func(t *testing.T) {
+		t.Parallel()
+		dialogs(h.consoleOf(t, "dashboard"), axe, build)
+	})
+}
+
+// everyLook looks at pages in light and dark, wide and narrow.
+func everyLook(b *tab, axe string, paths []string) {
+	b.t.Helper()
 	// Cloudscape's charts say this while they are drawn and have no width yet.
 	b.expects("<rect> attribute width: A negative value")
-	for _, path := range addresses(t, build) {
+	for _, path := range paths {
 		b.look("light", 1280)
 		b.goTo(path)
 		b.settles()
@@ -134,11 +151,15 @@ func TestConsole_EveryPage(t *testing.T) {
 		b.accessible(axe, path+" in light, narrow")
 		b.harmless(path)
 		if n := evaluate[int](b, `[...document.querySelectorAll("rect")].filter((r) => parseFloat(r.getAttribute("width")) < 0).length`); n > 0 {
-			t.Errorf("on %s %d bars of charts have no width", path, n)
+			b.t.Errorf("on %s %d bars of charts have no width", path, n)
 		}
 	}
+}
 
-	// What opens on a page, and what is wrong in a form.
+// dialogs looks at what opens on pages, at a form with mistakes, and at the
+// form to sign in.
+func dialogs(b *tab, axe, build string) {
+	b.t.Helper()
 	for _, c := range []struct{ path, button, dialog string }{
 		{"projects/app", "Delete", "Delete app*"},
 		{"builds/" + url.PathEscape(build), "Start with overrides", "Start a build of app"},
@@ -166,7 +187,7 @@ func TestConsole_EveryPage(t *testing.T) {
 	b.accessible(axe, "the form to sign in, in dark")
 	evaluate[int](b, `document.body.append(document.createElement("button")), 1`)
 	if found := b.violations(axe); len(found) != 1 || !strings.HasPrefix(found[0], "button-name: ") {
-		t.Errorf("axe finds %q about a button without a name", found)
+		b.t.Errorf("axe finds %q about a button without a name", found)
 	}
 }
 
