@@ -81,7 +81,8 @@ phases:
 	b.click("button", "Phases*")
 	b.click("menuitem", "Install*")
 	b.shows("Entering phase INSTALL")
-	b.click("button", "Phase Install")
+	b.focus("button", "Phase Install")
+	b.press("\r")
 	b.shows("Entering phase BUILD")
 	b.try("colours and what a progress bar shows at last", func(context.Context) error {
 		red := evaluate[bool](b, `[...document.querySelectorAll(".log-text span")].some((e) => e.textContent === "red alert" && getComputedStyle(e).color === "rgb(255, 123, 114)")`)
@@ -103,9 +104,10 @@ phases:
 		}
 		return nil
 	})
-	where, err := chromedp.Run(b.ctx, chromedp.Evaluate[string]("location.hash"))
-	if err != nil || where != "#L20000" {
-		t.Errorf("the address has %q, %v", where, err)
+	with[chromedp.Void](b, "link", "Line 20001", "function () { this.click() }")
+	b.arrives("#L20001")
+	if link := with[string](b, "link", "Line 20002", "function () { return this.href }"); link != s.url+"/console/"+at+"#L20002" {
+		t.Errorf("line 20002 has the address %s", link)
 	}
 }
 

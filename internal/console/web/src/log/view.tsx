@@ -5,7 +5,7 @@ import ButtonDropdown from "@cloudscape-design/components/button-dropdown";
 import Input from "@cloudscape-design/components/input";
 import Toggle from "@cloudscape-design/components/toggle";
 import { memo, useCallback, useEffect, useLayoutEffect, useRef, useState, useSyncExternalStore, type ReactNode } from "react";
-import { useLocation, useNavigate } from "react-router";
+import { useHref, useLocation, useNavigate } from "react-router";
 import { describe, flash, flashError } from "../ui/flash";
 import { Text, shown } from "../ui/text";
 import { look, spans, type Style } from "./ansi";
@@ -43,6 +43,7 @@ export function LogView({ place, running, name }: { place: Place; running: boole
   const [height, setHeight] = useState(480);
   const [top, setTop] = useState(0); // pixels of the log above what is seen
   const { hash, pathname, search: query } = useLocation();
+  const here = useHref({ pathname, search: query }); // in full: the page's base element is elsewhere
   const navigate = useNavigate();
   const marked = rangeOf(hash);
   const [follow, setFollow] = useState(running && !marked);
@@ -161,7 +162,7 @@ export function LogView({ place, running, name }: { place: Place; running: boole
         text={l?.text}
         style={l?.style}
         find={find}
-        href={`${pathname}${query}#L${n + 1}`}
+        href={`${here}#L${n + 1}`}
         marked={!!marked && n >= marked[0] && n <= marked[1]}
         current={n === current}
         phase={section?.phase}
