@@ -10,11 +10,11 @@ AXE     := $(CACHE)/axe/axe.min.js
 # without it and say so.
 RACE    := $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && echo -race)
 
-.PHONY: help build console demo test check generate verify bench fuzz vuln clean
+.PHONY: help build console verify-console demo test check generate verify bench fuzz vuln clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: bin/corbel ## build bin/corbel
 
@@ -25,6 +25,10 @@ FORCE:
 console: ## build the console into internal/console/dist, which is committed (needs Node 20.19 or later)
 	cd $(WEB) && npm ci --no-audit --no-fund && npm run build
 
+verify-console: console ## fail if the committed console is not what its sources give
+	@git diff --exit-code --stat -- internal/console/dist && [ -z "$$(git status --porcelain -- internal/console/dist)" ] || \
+		{ echo "internal/console/dist is out of date; commit it as it is now"; exit 1; }
+
 demo: bin/corbel ## a token goes in, a private repository gets built: the whole story on this screen
 	$(GO) run ./demo -corbel bin/corbel
 
@@ -33,6 +37,9 @@ test: check $(OPENAPI) $(EXAMPLES) $(AXE) $(MODULES) ## vet, staticcheck, genera
 	CORBEL_AXE=$$([ -f $(AXE) ] && echo $(AXE)) \
 	CORBEL_OPENAPI=$$([ -f $(OPENAPI) ] && echo $(OPENAPI)) \
 	CORBEL_WEBHOOK_EXAMPLES=$$([ -f $(EXAMPLES) ] && echo $(dir $(EXAMPLES))) $(GO) test $(RACE) -timeout 15m ./...
+	@if [ -f $(MODULES) ]; then cd $(WEB) && npm test --silent; \
+	elif [ -n "$$CORBEL_TEST_STRICT" ]; then echo "the console's own tests need npm"; exit 1; \
+	else echo "SKIPPED: the console's own tests, which need npm"; fi
 
 check: verify ## vet, gofmt and staticcheck
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "gofmt these files"; exit 1; }
@@ -63,11 +70,11 @@ $(EXAMPLES):
 	@command -v npm >/dev/null 2>&1 && internal/forge/forgetest/testdata/fetch-webhook-examples.sh $(dir $@) || \
 		echo "the examples of GitHub's deliveries could not be fetched; tests that need them will say so"
 
-# What drives a browser through the console. Without npm or a registry that
-# test says that it skips.
+# What builds and tests the console. Without npm or a registry its own tests say
+# that they skip.
 $(MODULES): $(WEB)/package-lock.json
 	@command -v npm >/dev/null 2>&1 && (cd $(WEB) && npm ci --no-audit --no-fund --silent) && touch $@ || \
-		echo "the console's test packages could not be fetched; the test that needs them will say so"
+		echo "the packages of the console could not be fetched"
 
 # axe looks for what keeps people out of the console's pages, likewise.
 $(AXE): testdata/fetch-axe.sh

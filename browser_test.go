@@ -2,6 +2,7 @@ package corbel_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,7 +24,6 @@ import (
 	"github.com/chromedp/cdproto/input"
 	tabpage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
-	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/chromedp"
 )
 
@@ -43,7 +43,7 @@ var chromium struct {
 // startChromium starts the browser if it does not run yet.
 func startChromium(path string) (context.Context, error) {
 	chromium.once.Do(func() {
-		opts := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path), chromedp.DisableGPU,
+		opts := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path), chromedp.DisableGPU, chromedp.IgnoreCertErrors,
 			chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
 		if os.Getuid() == 0 {
 			opts = append(opts, chromedp.NoSandbox) // which it cannot have as root
@@ -163,7 +163,6 @@ func openTab(t *testing.T, parent context.Context, at string, opts ...chromedp.C
 	}
 	// A tab believes that it is looked at, whichever is. What moves is still.
 	tell(b, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
-	tell(b, security.SetIgnoreCertificateErrors, security.SetIgnoreCertificateErrorsParams{Ignore: true})
 	tell(b, tabpage.AddScriptToEvaluateOnNewDocument, tabpage.AddScriptToEvaluateOnNewDocumentParams{Source: `
 		addEventListener("securitypolicyviolation", (e) => console.error("against the policy: " + e.violatedDirective + " " + e.blockedURI));`})
 	b.look("light", 1280)
@@ -219,21 +218,33 @@ func (b *tab) picture() {
 	b.t.Logf("its text:\n%s", text)
 }
 
-// try does something again and again until it has no error.
+// try does something again and again until it has no error. What begins while
+// another document comes may never be answered: it is given up after a second,
+// and the next may take twice as long.
 func (b *tab) try(what string, do func(ctx context.Context) error) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	tick := time.NewTicker(25 * time.Millisecond)
 	defer tick.Stop()
+	var last error
+	limit := time.Second
 	for {
-		err := do(ctx)
+		once, done := context.WithTimeout(ctx, limit)
+		err := do(once)
+		if once.Err() != nil {
+			limit *= 2
+		}
+		done()
 		if err == nil {
 			return
 		}
+		if ctx.Err() == nil {
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			b.t.Fatalf("%s: %v", what, err)
+			b.t.Fatalf("%s: %v", what, cmp.Or(last, err))
 		case <-tick.C:
 		}
 	}
@@ -332,6 +343,25 @@ func matching(ctx context.Context, root cdp.BackendNodeID, what thing) ([]cdp.Ba
 	return found, nil
 }
 
+// names are those of what a role has on the page, for a message.
+func (b *tab) names(ctx context.Context, role string) []string {
+	root, err := chromedp.Call(ctx, dom.GetDocument, dom.GetDocumentParams{Depth: new(int64(0))})
+	if err != nil {
+		return nil
+	}
+	tree, err := chromedp.Call(ctx, accessibility.QueryAXTree, accessibility.QueryAXTreeParams{BackendNodeID: root.Root.BackendNodeID, Role: role})
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, n := range tree.Nodes {
+		if !n.Ignored && n.Name != nil {
+			names = append(names, text(n.Name))
+		}
+	}
+	return names
+}
+
 func text(v *accessibility.Value) string {
 	var s string
 	_ = json.Unmarshal(v.Value, &s) // it is a string, or nothing
@@ -358,7 +388,7 @@ func with[T any](b *tab, role, name, function string, args ...any) T {
 			return err
 		}
 		if len(list) == 0 {
-			return errors.New("it is not on the page")
+			return fmt.Errorf("it is not on the page; of its role there are %q", b.names(ctx, role))
 		}
 		object, err := chromedp.Call(ctx, dom.ResolveNode, dom.ResolveNodeParams{BackendNodeID: list[0], ObjectGroup: "things"})
 		if err != nil {
@@ -413,6 +443,17 @@ func (b *tab) focus(role, name string) {
 		if (document.activeElement !== this) throw new Error("it does not take the focus");
 		this.select?.();
 	}`)
+}
+
+// focused is whether an expression about the focus holds, for try.
+func (b *tab) focused(expression string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		holds, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression))
+		if err == nil && !holds {
+			err = errors.New("the focus is elsewhere")
+		}
+		return err
+	}
 }
 
 // press presses keys, with what is held down beside them.
@@ -560,7 +601,13 @@ func (b *tab) holdsNo(secrets ...[]byte) {
 // "corbel env" prints.
 func (s *server) console(path string) *tab {
 	s.t.Helper()
-	b := newTab(s.t, s.url+"/console/")
+	return s.consoleOf(s.t, path)
+}
+
+// consoleOf is console for a test within the server's own.
+func (s *server) consoleOf(t *testing.T, path string) *tab {
+	t.Helper()
+	b := newTab(t, s.url+"/console/")
 	built(b)
 	c := s.client()
 	b.signIn(c.AccessKeyID, c.Secret.Reveal(), path)

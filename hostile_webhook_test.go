@@ -20,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/corbel-build/corbel/api"
 	contract "github.com/corbel-build/corbel/api/corbel"
@@ -447,5 +448,39 @@ func TestHostileDeliveries_Wait(t *testing.T) {
 	}
 	if log := s.log.String(); strings.Contains(log, "panic") || strings.Contains(log, planted) {
 		t.Error("the server's log has a panic or the token")
+	}
+}
+
+// Slow bodies for one webhook, whose address its readers know, hold up no
+// other, and are given up.
+func TestHostileDeliveries_Slow(t *testing.T) {
+	t.Parallel()
+	h := newHooked(t, map[string]string{"buildspec.yml": told})
+	var slow struct{ Webhook api.Webhook }
+	h.codebuild(&slow, "create-webhook", "--project-name", "app", "--manual-creation")
+	h.projectOf("other", &api.ProjectSource{Type: api.SourceTypeGITHUB, Location: new("https://github.com/octo/app.git")})
+	h.codebuild(nil, "create-webhook", "--project-name", "other")
+	var conns []net.Conn
+	for range 40 {
+		c, err := net.Dial("tcp", strings.TrimPrefix(h.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{", strings.TrimPrefix(*slow.Webhook.PayloadUrl, h.url))
+		conns = append(conns, c)
+	}
+	if _, err := h.host.Push("octo/app", "octocat", forgetest.Commit{Message: "push", Files: map[string]string{"a": "1"}}); err != nil {
+		t.Fatal(err)
+	}
+	list := h.host.Deliveries("octo/app")
+	if d := list[len(list)-1]; d.Event != "push" || d.Status != 200 {
+		t.Errorf("beside slow bodies a push was answered with %d %s %v", d.Status, d.Answer, d.Err)
+	}
+	// The first ones are given up long before the server's own limit.
+	_ = conns[0].SetReadDeadline(time.Now().Add(30 * time.Second))
+	line, err := bufio.NewReader(conns[0]).ReadString('\n')
+	if err != nil || !strings.Contains(line, "400") {
+		t.Errorf("a slow body was answered with %q, %v", line, err)
 	}
 }

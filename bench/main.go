@@ -48,7 +48,7 @@ func main() {
 	rate := flag.Int("rate", 5000, "`number` of deliveries a minute of the load of webhooks")
 	loadTime := flag.Duration("for", 10*time.Second, "`time` of the load of webhooks")
 	stored := flag.Int("stored", 10000, "`number` of stored deliveries to measure with")
-	sweepTime := flag.Duration("sweep", time.Minute, "`time` after which the removal of old deliveries is not waited for")
+	sweepTime := flag.Duration("sweep", 2*time.Minute, "`time` after which the removal of old deliveries is not waited for")
 	limitAt := flag.String("limit", "", "run the bare limit on this `address` and nothing else (the bench starts itself so)")
 	db := flag.String("db", "", "`file` of the bare limit's database")
 	flag.Parse()
@@ -484,13 +484,16 @@ func freeAddress() string {
 }
 
 // rss is a process's resident memory.
-func rss(cmd *exec.Cmd) string {
+func rss(cmd *exec.Cmd) string { return memory(cmd, "VmRSS") }
+
+// memory is one of the kernel's figures of a process's memory.
+func memory(cmd *exec.Cmd, name string) string {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
 	if err != nil {
 		return err.Error()
 	}
 	for line := range bytes.Lines(status) {
-		if f := strings.Fields(string(line)); len(f) > 1 && f[0] == "VmRSS:" {
+		if f := strings.Fields(string(line)); len(f) > 1 && f[0] == name+":" {
 			kib, _ := strconv.Atoi(f[1])
 			return fmt.Sprintf("%.1f MiB", float64(kib)/1024)
 		}

@@ -159,10 +159,37 @@ func (b *bench) webhooks() error {
 	}
 	fmt.Printf("\nThe last delivery was decided at most %v after the last answer. Memory of corbel after that: %s.\n", time.Since(began).Round(time.Millisecond), rss(server))
 	builds, err := t.audit(b.ctx, list, sent)
-	if err == nil {
-		fmt.Printf("%d deliveries, one of %d sent twice: none is lost and none doubled. %d builds: one for each delivery that matches.\n", len(sent), twice, builds)
+	if err != nil {
+		return err
 	}
-	return err
+	fmt.Printf("%d deliveries, one of %d sent twice: none is lost and none doubled. %d builds: one for each delivery that matches.\n", len(sent), twice, builds)
+	if err := t.large(b.ctx, list); err != nil {
+		return err
+	}
+	if err := t.settled(b.ctx, list); err != nil {
+		return err
+	}
+	fmt.Printf("The most memory that corbel ever had, after 32 deliveries of 24 MiB at a time: %s.\n", memory(server, "VmHWM"))
+	return nil
+}
+
+// large sends 32 of the largest deliveries at a time.
+func (t *target) large(ctx context.Context, list []hook) error {
+	var wg sync.WaitGroup
+	errs := make([]error, 32)
+	for i := range errs {
+		wg.Go(func() { // ends with the answer, or the client's time
+			h, n := list[i%len(list)], int(t.serial.Add(1))
+			body := append(bytes.TrimSuffix(h.push(-n, "main"), []byte("}")), `,"padding":"`...)
+			for len(body) < 24<<20 {
+				sum := sha256.Sum256(fmt.Append(nil, n, len(body)))
+				body = hex.AppendEncode(body, sum[:])
+			}
+			_, errs[i] = h.deliver(ctx, t.http, fmt.Sprintf("large-%d", n), append(body, `"}`...))
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 func row(name string, times []time.Duration) {
@@ -417,7 +444,8 @@ func (b *bench) manyDeliveries() error {
 	}
 	defer db.Close()
 	var answers []time.Duration
-	for left, before := -1, -1; left != 0; before = left {
+	left := b.stored
+	for left > 0 && time.Since(began) < b.sweepTime {
 		times, err := t.deliveries(b.ctx, list, b.rate, b.loadTime, ledger{})
 		if err != nil {
 			return err
@@ -426,13 +454,10 @@ func (b *bench) manyDeliveries() error {
 		if err := db.QueryRowContext(b.ctx, `select count(*) from delivery where state > 0 and received < $1`, time.Now().Add(-30*24*time.Hour).UnixMilli()).Scan(&left); err != nil {
 			return err
 		}
-		if before >= 0 && time.Since(began) > b.sweepTime {
-			fmt.Printf("\n%d are left.\n", left)
-			break
-		}
 	}
-	fmt.Printf("\nRetention removed them in %v, beside %d deliveries a minute:\n\n| what | deliveries | p50 ms | p99 ms | max ms |\n|---|---|---|---|---|\n", time.Since(began).Round(time.Second), b.rate)
-	row("sent to answered while old ones are removed", answers)
+	fmt.Printf("\nRemoval of old deliveries, which begins after a minute, left %d of them after %v, beside %d new ones a minute:\n\n| what | deliveries | p50 ms | p99 ms | max ms |\n|---|---|---|---|---|\n",
+		left, time.Since(began).Round(time.Second), b.rate)
+	row("sent to answered meanwhile", answers)
 	return nil
 }
 

@@ -310,3 +310,28 @@ func FuzzEvents(f *testing.F) {
 		}
 	})
 }
+
+// The room that is made for a body is what it needs, and what damage makes of
+// that is bounded.
+func TestSize(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"", "{}", strings.Repeat("a", 1<<20)} {
+		packed, err := delivery.Pack([]byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := delivery.Size(packed); got != len(body) {
+			t.Errorf("Size of %d bytes is %d", len(body), got)
+		}
+		copy(packed[len(packed)-4:], "\xff\xff\xff\xff")
+		if got := delivery.Size(packed); got > delivery.MaxBody {
+			t.Errorf("damaged, Size of %d bytes is %d", len(body), got)
+		}
+		if _, err := delivery.Unpack(packed); err == nil {
+			t.Error("a damaged length is read")
+		}
+	}
+	if got := delivery.Size([]byte("abc")); got != 0 {
+		t.Errorf("Size of three bytes is %d", got)
+	}
+}

@@ -11,8 +11,8 @@ import (
 )
 
 // buildURL is the console's page of a build.
-func (r *Runner) buildURL(b *api.Build) string {
-	return r.URL + "/console/builds/" + url.PathEscape(*b.Id)
+func (r *Runner) buildURL(b store.Build) string {
+	return r.URL + "/console/builds/" + url.PathEscape(*b.Doc.Id) + "?region=" + b.Region
 }
 
 // report puts the build's present state into the outbox of commit statuses,
@@ -43,7 +43,7 @@ func (r *Runner) report(ctx context.Context, tx store.Tx, b store.Build) error {
 		State:       state,
 		Description: description + *d.ProjectName,
 		Context:     fmt.Sprintf("AWS CodeBuild %s (%s)", b.Region, *d.ProjectName),
-		TargetURL:   r.buildURL(d),
+		TargetURL:   r.buildURL(b),
 		Created:     r.Now(), Next: r.Now(),
 	}
 	if c := d.Source.BuildStatusConfig; c != nil {

@@ -154,7 +154,7 @@ func (v *variables) predefined() map[string]string {
 		"CODEBUILD_BUILD_ID":       *d.Id,
 		"CODEBUILD_BUILD_NUMBER":   number(d.BuildNumber),
 		"CODEBUILD_BUILD_IMAGE":    *d.Environment.Image,
-		"CODEBUILD_BUILD_URL":      v.b.r.buildURL(d),
+		"CODEBUILD_BUILD_URL":      v.b.r.buildURL(v.b.Build),
 		"CODEBUILD_PROJECT_ARN":    arn.CodeBuild(v.b.Region, v.b.Account, "project/"+*d.ProjectName).String(),
 		"CODEBUILD_INITIATOR":      value(d.Initiator),
 		"CODEBUILD_KMS_KEY_ID":     value(d.EncryptionKey),

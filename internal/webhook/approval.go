@@ -117,7 +117,7 @@ func (c *candidate) await(ctx context.Context, tx store.Tx) error {
 	return tx.PutStatus(ctx, store.CommitStatus{
 		Scope: c.hook.Scope, Project: c.hook.Project, Source: c.source(), SHA: c.SHA, State: forge.Failure,
 		Context:     c.statusContext(),
-		Description: Required, TargetURL: c.in.URL + "/console/projects/" + c.hook.Project, Created: now, Next: now,
+		Description: Required, TargetURL: c.in.URL + "/console/projects/" + c.hook.Project + "/webhook?region=" + c.hook.Region, Created: now, Next: now,
 	})
 }
 

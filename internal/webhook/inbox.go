@@ -199,10 +199,11 @@ func (in *Inbox) events(ctx context.Context, d *store.Delivery) error {
 	if err != nil {
 		return err
 	}
-	list, err := delivery.Events(in.Credentials.Hosts, hook, full)
+	list, err := in.parse(hook, full)
 	if err != nil {
 		return final{err}
 	}
+	full.Body = nil // what follows may take minutes
 	if len(d.Results) != len(list) {
 		d.Results = make([]store.Result, len(list))
 	}
@@ -246,6 +247,15 @@ func (in *Inbox) events(ctx context.Context, d *store.Delivery) error {
 		return in.Store.Update(ctx, func(tx store.Tx) error { return tx.SaveDelivery(ctx, *d) })
 	}
 	return nil
+}
+
+// parse reads the events in a delivery, of the large ones one at a time.
+func (in *Inbox) parse(hook store.Webhook, d store.Delivery) ([]forge.Event, error) {
+	if delivery.Size(d.Body) > large {
+		in.parsing.Lock()
+		defer in.parsing.Unlock()
+	}
+	return delivery.Events(in.Credentials.Hosts, hook, d)
 }
 
 // A candidate is an event that may start a build.

@@ -18,12 +18,12 @@
 package webhook
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"mime"
 	"net/http"
@@ -42,11 +42,15 @@ import (
 
 // The limits of a delivery.
 const (
-	// maxBody is in bytes. Source: GitHub, "Webhook events and payloads":
-	// payloads are capped at 25 MB.
-	maxBody = 25 << 20
-	// maxReading is how many bodies are read at a time; others wait.
-	maxReading = 32
+	// maxReading is how many bodies are read at a time, and maxReadingLarge how
+	// many that are larger than large bytes or do not say how large they are;
+	// others wait. Together they bound the memory, and neither waits for the other.
+	maxReading, maxReadingLarge, large = 32, 2, 1 << 20
+	// share is how many bodies of one webhook are read at a time, and bodyTime how
+	// long one may take: the address is known to whoever may read the project, and
+	// slow bodies must not hold up other webhooks. Providers give up after ten
+	// seconds themselves. Source: GitHub, "Best practices for using webhooks".
+	share, bodyTime = maxReading / 4, 10 * time.Second
 	// noteEvery bounds how often the store is told of refused deliveries.
 	noteEvery = 5 * time.Second
 )
@@ -71,9 +75,13 @@ type Config struct {
 // An Inbox takes deliveries. One runs for each store.
 type Inbox struct {
 	Config
-	reading chan struct{} // holds one for each body that is read
+	// reading and readingLarge hold one for each body that is read.
+	reading, readingLarge chan struct{}
+	parsing               sync.Mutex // one large delivery is looked into at a time
+
 	mu      sync.Mutex
-	refused map[string]refusal // by address; what the store was not told yet
+	refused map[string]refusal       // by address; what the store was not told yet
+	shares  map[string]chan struct{} // by address; holds one for each body that is read
 }
 
 type refusal struct {
@@ -87,7 +95,7 @@ func New(c Config) *Inbox {
 	if c.Keep == 0 {
 		c.Keep = 30 * 24 * time.Hour
 	}
-	return &Inbox{Config: c, reading: make(chan struct{}, maxReading), refused: map[string]refusal{}}
+	return &Inbox{Config: c, reading: make(chan struct{}, maxReading), readingLarge: make(chan struct{}, maxReadingLarge), refused: map[string]refusal{}, shares: map[string]chan struct{}{}}
 }
 
 // ServeHTTP answers a delivery: 200 once it is stored, or was before; 404 for
@@ -125,13 +133,29 @@ func (in *Inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusUnsupportedMediaType, "The body is a form: set the content type of the hook to application/json")
 		return
 	}
+	own := in.share(hook.Address)
 	select {
-	case in.reading <- struct{}{}:
-		defer func() { <-in.reading }()
+	case own <- struct{}{}:
+		defer func() { <-own }()
 	case <-ctx.Done():
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	reading := in.reading
+	if r.ContentLength < 0 || r.ContentLength > large {
+		reading = in.readingLarge
+	}
+	select {
+	case reading <- struct{}{}:
+		defer func() { <-reading }()
+	case <-ctx.Done():
+		return
+	}
+	// A server without deadlines, as in tests, has the context's.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
+	var read bytes.Buffer
+	read.Grow(int(min(max(r.ContentLength, 0), delivery.MaxBody)) + bytes.MinRead) // so that it is not copied
+	_, err = read.ReadFrom(http.MaxBytesReader(w, r.Body, delivery.MaxBody))
+	body := read.Bytes()
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		refuse(http.StatusRequestEntityTooLarge, "The body is larger than 25 MiB")
 		return
@@ -160,6 +184,16 @@ func (in *Inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		answer(http.StatusOK, "Webhook received as delivery %d", id)
 	}
+}
+
+// share is what bounds the reading of one webhook's bodies.
+func (in *Inbox) share(address string) chan struct{} {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.shares[address] == nil {
+		in.shares[address] = make(chan struct{}, share)
+	}
+	return in.shares[address]
 }
 
 // An unsigned delivery is one that whoever knows the secret did not send.

@@ -183,3 +183,31 @@ func BenchmarkDueHooks(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkDeleteDeliveries removes 100 old deliveries at a time, whose bodies
+// have 2.6 kB, and waits for the commit.
+func BenchmarkDeleteDeliveries(b *testing.B) {
+	s := open(b, filepath.Join(b.TempDir(), "corbel.db"))
+	for _, text := range []string{
+		`with recursive n (i) as (select 1 union all select i + 1 from n where i < $1)
+			insert into delivery (account, region, project, hook, origin, received, event, provider, headers, state, next)
+			select '123456789012', 'us-west-2', 'site', 'addr-' || (i % 8), 'DELIVERED', i, 'push', i, '{"X-Github-Event":"push"}', 1, i from n`,
+		`insert into delivery_body (id, body) select id, randomblob(2600) from delivery limit $1`,
+	} {
+		if _, err := s.w.ExecContext(b.Context(), text, 100*b.N); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ResetTimer()
+	for range b.N {
+		if err := s.Update(b.Context(), func(tx store.Tx) error {
+			n, err := tx.DeleteDeliveries(b.Context(), time.Now(), 100)
+			if n != 100 {
+				return fmt.Errorf("removed %d: %w", n, err)
+			}
+			return err
+		}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -48,6 +48,16 @@ export function chosenRegion(): string {
   return sessionStorage.getItem(regionKey) ?? "";
 }
 
+/** Takes over the region that a link from elsewhere names, such as that of a commit status. */
+export function takeLinkedRegion() {
+  const address = new URL(location.href);
+  const region = address.searchParams.get("region");
+  if (!region) return;
+  if (/^[a-z0-9-]{1,40}$/.test(region)) sessionStorage.setItem(regionKey, region);
+  address.searchParams.delete("region");
+  history.replaceState(history.state, "", address);
+}
+
 /** Chooses the region of this tab and begins anew, since nothing on the page holds there. */
 export function chooseRegion(region: string) {
   sessionStorage.setItem(regionKey, region);

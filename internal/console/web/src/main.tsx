@@ -5,11 +5,12 @@ import { I18nProvider } from "@cloudscape-design/components/i18n";
 import messages from "@cloudscape-design/components/i18n/messages/all.en";
 import { createRoot } from "react-dom/client";
 import { RouterProvider } from "react-router/dom";
-import { queries } from "./api";
+import { queries, takeLinkedRegion } from "./api";
 import { prefetchWhenIdle, router } from "./routes";
 import { applyTheme } from "./theme";
 
 applyTheme();
+takeLinkedRegion();
 createRoot(document.getElementById("root")!).render(
   <I18nProvider locale="en" messages={[messages]}>
     <QueryClientProvider client={queries}>

@@ -5,7 +5,7 @@ import Box from "@cloudscape-design/components/box";
 import Button from "@cloudscape-design/components/button";
 import CloudscapeLink from "@cloudscape-design/components/link";
 import KeyValuePairs from "@cloudscape-design/components/key-value-pairs";
-import Modal from "@cloudscape-design/components/modal";
+import Modal from "../ui/modal";
 import SpaceBetween from "@cloudscape-design/components/space-between";
 import { useQueries } from "@tanstack/react-query";
 import { call, useAction, useCall } from "../api";
