@@ -79,6 +79,9 @@ export default defineConfig(({ command }) => ({
     emptyOutDir: true,
     target: "es2023",
     assetsInlineLimit: 0,
+    // One style sheet: one that was not to be had while a chunk was fetched ahead
+    // would not be asked for again.
+    cssCodeSplit: false,
     license: { fileName: "licenses.md" }, // of what is bundled, which those ask for
     reportCompressedSize: false,
     modulePreload: { polyfill: false },

@@ -61,9 +61,9 @@ export default function Audit() {
               )
             }
             columnDefinitions={[
-              { id: "at", header: "Time", isRowHeader: true, minWidth: 170, cell: (r) => <Time at={r.at} exact /> },
+              { id: "at", header: "Time", isRowHeader: true, minWidth: 200, cell: (r) => <Time at={r.at} exact /> },
               { id: "who", header: "By", minWidth: 110, cell: (r) => <span title={r.principal}><Text>{r.principal?.split(/[:/]/).at(-1) ?? "-"}</Text></span> },
-              { id: "what", header: "Event", minWidth: 190, cell: (r) => <Text>{r.event ?? "-"}</Text> },
+              { id: "what", header: "Event", minWidth: 220, cell: (r) => <Text>{r.event ?? "-"}</Text> },
               {
                 id: "resource",
                 header: "Resource",

@@ -80,11 +80,11 @@ export default function Credentials() {
             }
             columnDefinitions={[
               { id: "provider", header: "Provider", isRowHeader: true, minWidth: 110, cell: name },
-              { id: "state", header: "State", minWidth: 130, cell: (c) => <CredentialStatus state={c.state} /> },
+              { id: "state", header: "State", minWidth: 170, cell: (c) => <CredentialStatus state={c.state} /> },
               { id: "user", header: "User", minWidth: 110, cell: (c) => <Text>{c.user ?? "-"}</Text> },
               { id: "kind", header: "Kind", minWidth: 130, cell: (c) => <Text>{kindText(c.authType, c.kind)}</Text> },
-              { id: "hosts", header: "Sent to", minWidth: 120, cell: (c) => <Text>{c.hosts?.join(", ") || "-"}</Text> },
-              { id: "scopes", header: "Scopes", minWidth: 120, cell: (c) => <ScopeList scopes={c.scopes} /> },
+              { id: "hosts", header: "Sent to", minWidth: 130, cell: (c) => <Text>{c.hosts?.join(", ") || "-"}</Text> },
+              { id: "scopes", header: "Scopes", minWidth: 170, cell: (c) => <ScopeList scopes={c.scopes} /> },
               { id: "expires", header: "Expires", minWidth: 100, cell: (c) => <Time at={c.expires} /> },
               { id: "used", header: "Last used", minWidth: 110, cell: (c) => (c.lastUsed ? <Time at={c.lastUsed.at} /> : "Never") },
             ]}

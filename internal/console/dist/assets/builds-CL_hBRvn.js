@@ -1,1 +1,0 @@
-import{t as e}from"./list-D8VzQp3F.js";import{t}from"./page-e0VQBuPN.js";import{Ai as n}from"./text-ai4UjZDg.js";var r=n();function i(){return(0,r.jsx)(t,{title:`Builds`,children:(0,r.jsx)(e,{})})}export{i as default};
