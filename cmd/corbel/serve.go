@@ -276,7 +276,7 @@ func runBuilds(ctx context.Context, c *config, hidden []string, st store.Store, 
 		return nil
 	}
 	defer sb.Close()
-	tell("sandbox: " + sb.Traits().String())
+	tell(sb.Traits().String())
 	log.Info("builds run in the sandbox", "traits", sb.Traits().String(), "at_a_time", c.builds)
 	uid, gid := sb.FileOwner()
 	sources, err := source.New(source.Config{
