@@ -115,9 +115,9 @@ func TestHookList_Races(t *testing.T) {
 		{"by id", forge.Hook{ID: "2", Address: "https://c"}, nil, "PUT /api/hooks/2: 2"},
 		{"by id, those of its new address go", forge.Hook{ID: "3", Address: "https://b"}, nil, "DELETE /api/hooks/2, PUT /api/hooks/3: 3"},
 		{"its id is another's by now", forge.Hook{ID: "9", Address: "https://b"}, nil, "PUT /api/hooks/2: 2"},
-		{"gone after it was listed", forge.Hook{ID: "2", Address: "https://b"}, map[string]int{"PUT /api/hooks/2": 404}, "PUT /api/hooks/2, POST /api/hooks: 4"},
+		{"gone after it was listed", forge.Hook{ID: "2", Address: "https://b"}, map[string]int{"PUT /api/hooks/2": 404}, "PUT /api/hooks/2, POST /api/hooks, GET /api/hooks: 4"},
 		{"a double that is gone", forge.Hook{Address: "https://a"}, map[string]int{"DELETE /api/hooks/3": 404}, "DELETE /api/hooks/3, PUT /api/hooks/{1}: {1}"},
-		{"new", forge.Hook{Address: "https://c"}, nil, "POST /api/hooks: 4"},
+		{"new", forge.Hook{Address: "https://c"}, nil, "POST /api/hooks, GET /api/hooks: 4"},
 		{"refused", forge.Hook{Address: "https://c"}, map[string]int{"POST /api/hooks": 422}, "POST /api/hooks: git.example.com: make the webhook: 422"},
 	} {
 		calls, status = nil, x.fail
