@@ -108,7 +108,7 @@ func (s *server) operations() map[string]awsjson.Operation {
 		{"logs", &logs.Contract, logs.Calls(&service.LogService{Service: s.Service})},
 		{"secretsmanager", &secretsmanager.Contract, secretsmanager.Calls(service.SecretsManager{Service: s.Service})},
 		{"ssm", &ssm.Contract, ssm.Calls(service.ParameterStore{Service: s.Service})},
-		{"corbel", &corbel.Contract, corbel.Calls(service.CredentialService{Service: s.Service})},
+		{"corbel", &corbel.Contract, corbel.Calls(service.CorbelService{Service: s.Service})},
 	} {
 		for name, call := range m.calls {
 			all[m.model.TargetPrefix+"."+name] = awsjson.Operation{Name: name, Call: func(ctx context.Context, doc []byte) (any, error) {

@@ -257,7 +257,7 @@ func (s *server) oauth(w http.ResponseWriter, r *http.Request) {
 	ctx := access.With(r.Context(), p)
 	var server api.ServerType
 	if err = s.Service.Authorize(ctx, "corbel", "StartOAuth", nil); err == nil {
-		server, err = service.CredentialService{Service: s.Service}.FinishOAuth(ctx, query.Get("state"), query.Get("code"), query.Get("error"))
+		server, err = service.CorbelService{Service: s.Service}.FinishOAuth(ctx, query.Get("state"), query.Get("code"), query.Get("error"))
 	}
 	if err != nil {
 		s.Service.Refused(ctx, "StartOAuth", err)

@@ -16,7 +16,7 @@ type About struct {
 
 // DescribeServer tells what this installation offers, and for each source
 // provider where its hosts are, how tokens are made and what they are for.
-func (s CredentialService) DescribeServer(context.Context, *corbel.DescribeServerInput) (*corbel.DescribeServerOutput, error) {
+func (s CorbelService) DescribeServer(context.Context, *corbel.DescribeServerInput) (*corbel.DescribeServerOutput, error) {
 	out := &corbel.DescribeServerOutput{
 		Version: some(s.About.Version), PublicUrl: &s.URL, Builds: &s.About.Builds, VerifyCredentials: new(string(s.Verify)),
 		Providers: []corbel.SourceProvider{},

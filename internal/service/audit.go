@@ -17,7 +17,7 @@ const defaultPage = 50
 // ListAuditRecords lists the audit log of the caller's account in every region,
 // the newest record first. It does not check the chain; "corbel audit verify"
 // does.
-func (s CredentialService) ListAuditRecords(ctx context.Context, in *corbel.ListAuditRecordsInput) (*corbel.ListAuditRecordsOutput, error) {
+func (s CorbelService) ListAuditRecords(ctx context.Context, in *corbel.ListAuditRecordsInput) (*corbel.ListAuditRecordsOutput, error) {
 	p := access.From(ctx)
 	query := "audit " + value(in.Resource)
 	from, err := after[int64](p.Scope, query, in.NextToken)

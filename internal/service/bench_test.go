@@ -40,7 +40,7 @@ func BenchmarkCredentials(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		s := CredentialService{Service: f.Service}
+		s := CorbelService{f.Service}
 		src := &api.ProjectSource{Type: api.SourceTypeGITHUB, Location: new("https://github.com/o/r")}
 		for name, ask := range map[string]func(i int) error{
 			"List": func(i int) error {

@@ -9,7 +9,7 @@ import (
 
 // CheckBuildspec tells everything that is wrong with a buildspec and everything
 // that has no effect, by position. A bad buildspec is no error of the call.
-func (s CredentialService) CheckBuildspec(_ context.Context, in *corbel.CheckBuildspecInput) (*corbel.CheckBuildspecOutput, error) {
+func (s CorbelService) CheckBuildspec(_ context.Context, in *corbel.CheckBuildspecInput) (*corbel.CheckBuildspecOutput, error) {
 	spec, warnings, problems := buildspec.Check([]byte(*in.Buildspec))
 	out := &corbel.CheckBuildspecOutput{Problems: []corbel.BuildspecProblem{}, Phases: []corbel.BuildspecPhase{}, Variables: []string{}}
 	for _, e := range problems {

@@ -26,7 +26,7 @@ const shortestPoll = 15 * time.Second
 
 // ListWebhookDeliveries lists what came for the webhook of a project, the
 // newest first, with what each event matched and what it started.
-func (s CredentialService) ListWebhookDeliveries(ctx context.Context, in *corbel.ListWebhookDeliveriesInput) (*corbel.ListWebhookDeliveriesOutput, error) {
+func (s CorbelService) ListWebhookDeliveries(ctx context.Context, in *corbel.ListWebhookDeliveriesInput) (*corbel.ListWebhookDeliveriesOutput, error) {
 	p := access.From(ctx)
 	project, w, err := s.webhook(ctx, p.Scope, *in.ProjectName)
 	if err != nil {
@@ -89,7 +89,7 @@ func describeResult(r store.Result) corbel.DeliveryResult {
 
 // RedeliverWebhook puts a delivery into the inbox again, whatever came of it
 // before: what it matches now starts another build.
-func (s CredentialService) RedeliverWebhook(ctx context.Context, in *corbel.RedeliverWebhookInput) (*corbel.RedeliverWebhookOutput, error) {
+func (s CorbelService) RedeliverWebhook(ctx context.Context, in *corbel.RedeliverWebhookInput) (*corbel.RedeliverWebhookOutput, error) {
 	p := access.From(ctx)
 	id, err := strconv.ParseInt(*in.DeliveryId, 10, 64)
 	if err != nil {
@@ -128,7 +128,7 @@ func (s *Service) deliver(ctx context.Context, operation string, d store.Deliver
 // TestWebhook says what would come of a payload, with the project's filter
 // groups or those that are given. It needs no signature, and with start puts
 // the payload into the inbox like a delivery.
-func (s CredentialService) TestWebhook(ctx context.Context, in *corbel.TestWebhookInput) (*corbel.TestWebhookOutput, error) {
+func (s CorbelService) TestWebhook(ctx context.Context, in *corbel.TestWebhookInput) (*corbel.TestWebhookOutput, error) {
 	p := access.From(ctx)
 	project, w, err := s.webhook(ctx, p.Scope, *in.ProjectName)
 	if err != nil {
@@ -228,7 +228,7 @@ func (s *Service) changed(ctx context.Context, project *api.Project, e forge.Eve
 // DescribeWebhook tells what CodeBuild's API does not of a webhook: where it
 // is, when it last heard something, what was refused, and in which ways
 // somebody could start a build, the weakest first.
-func (s CredentialService) DescribeWebhook(ctx context.Context, in *corbel.DescribeWebhookInput) (*corbel.DescribeWebhookOutput, error) {
+func (s CorbelService) DescribeWebhook(ctx context.Context, in *corbel.DescribeWebhookInput) (*corbel.DescribeWebhookOutput, error) {
 	p := access.From(ctx)
 	project, w, err := s.webhook(ctx, p.Scope, *in.ProjectName)
 	if err != nil {
@@ -266,7 +266,7 @@ func (s CredentialService) DescribeWebhook(ctx context.Context, in *corbel.Descr
 // UpdateWebhookPolling sets how often the repository is asked for what changed,
 // for a server that its provider cannot reach; 0 is never. It is for webhooks
 // with manualCreation, since one hears of everything twice otherwise.
-func (s CredentialService) UpdateWebhookPolling(ctx context.Context, in *corbel.UpdateWebhookPollingInput) (*corbel.UpdateWebhookPollingOutput, error) {
+func (s CorbelService) UpdateWebhookPolling(ctx context.Context, in *corbel.UpdateWebhookPollingInput) (*corbel.UpdateWebhookPollingOutput, error) {
 	p := access.From(ctx)
 	project, w, err := s.webhook(ctx, p.Scope, *in.ProjectName)
 	if err != nil {
@@ -305,7 +305,7 @@ func (s CredentialService) UpdateWebhookPolling(ctx context.Context, in *corbel.
 
 // ListPendingApprovals lists the pull requests whose builds wait for somebody to
 // approve them, the oldest first, 1,000 at most.
-func (s CredentialService) ListPendingApprovals(ctx context.Context, in *corbel.ListPendingApprovalsInput) (*corbel.ListPendingApprovalsOutput, error) {
+func (s CorbelService) ListPendingApprovals(ctx context.Context, in *corbel.ListPendingApprovalsInput) (*corbel.ListPendingApprovalsOutput, error) {
 	p := access.From(ctx)
 	only := ""
 	if in.ProjectName != nil {
@@ -348,7 +348,7 @@ var commitPattern = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 // ApprovePullRequest approves the build of a commit of a pull request, as the
 // comment at the provider does, for whoever the policy of the access key lets.
 // It must still be the pull request's newest commit.
-func (s CredentialService) ApprovePullRequest(ctx context.Context, in *corbel.ApprovePullRequestInput) (*corbel.ApprovePullRequestOutput, error) {
+func (s CorbelService) ApprovePullRequest(ctx context.Context, in *corbel.ApprovePullRequestInput) (*corbel.ApprovePullRequestOutput, error) {
 	p := access.From(ctx)
 	project, w, err := s.webhook(ctx, p.Scope, *in.ProjectName)
 	if err != nil {

@@ -14,19 +14,15 @@ import (
 	"github.com/corbel-build/corbel/internal/store"
 )
 
-// CredentialService implements Corbel's own operations: what people want to
-// know of their source credentials and CodeBuild's API does not tell. No
-// answer contains a token.
-type CredentialService struct {
-	corbel.Unsupported
-	*Service
-}
+// CorbelService implements Corbel's own operations: what people want to know
+// and do and CodeBuild's API has no word for. No answer contains a token.
+type CorbelService struct{ *Service }
 
-var _ corbel.Service = CredentialService{}
+var _ corbel.Service = CorbelService{}
 
 // DescribeSourceCredentials tells what is known of the caller's credentials,
 // or of the one that is asked for.
-func (s CredentialService) DescribeSourceCredentials(ctx context.Context, in *corbel.DescribeSourceCredentialsInput) (*corbel.DescribeSourceCredentialsOutput, error) {
+func (s CorbelService) DescribeSourceCredentials(ctx context.Context, in *corbel.DescribeSourceCredentialsInput) (*corbel.DescribeSourceCredentialsOutput, error) {
 	list, err := s.named(ctx, in.Arn)
 	if err != nil {
 		return nil, err
@@ -37,7 +33,7 @@ func (s CredentialService) DescribeSourceCredentials(ctx context.Context, in *co
 
 // CheckSourceCredentials asks the providers now, and for a repository what
 // the credential that it would use may do there.
-func (s CredentialService) CheckSourceCredentials(ctx context.Context, in *corbel.CheckSourceCredentialsInput) (*corbel.CheckSourceCredentialsOutput, error) {
+func (s CorbelService) CheckSourceCredentials(ctx context.Context, in *corbel.CheckSourceCredentialsInput) (*corbel.CheckSourceCredentialsOutput, error) {
 	out := &corbel.CheckSourceCredentialsOutput{}
 	if in.Repository != nil {
 		a, can, err := s.Checker.CheckRepository(ctx, access.From(ctx).Scope, *in.Repository)
@@ -77,7 +73,7 @@ func ability(a forge.Ability) *corbel.Ability {
 }
 
 // named returns the credential with the ARN, or all.
-func (s CredentialService) named(ctx context.Context, arn *string) ([]store.Credential, error) {
+func (s CorbelService) named(ctx context.Context, arn *string) ([]store.Credential, error) {
 	list, err := s.Store.Credentials(ctx, access.From(ctx).Scope)
 	if err != nil {
 		return nil, fmt.Errorf("list credentials: %w", err)
@@ -93,7 +89,7 @@ func (s CredentialService) named(ctx context.Context, arn *string) ([]store.Cred
 	return nil, api.ResourceNotFoundException("There is no source credential %s in this account and region", *arn)
 }
 
-func (s CredentialService) describe(ctx context.Context, list []store.Credential) ([]corbel.SourceCredential, error) {
+func (s CorbelService) describe(ctx context.Context, list []store.Credential) ([]corbel.SourceCredential, error) {
 	out := []corbel.SourceCredential{}
 	for _, c := range list {
 		h := c.Health
@@ -127,7 +123,7 @@ func (s CredentialService) describe(ctx context.Context, list []store.Credential
 
 // ResolveSourceCredentials tells for each source of a project which
 // credential it would use, and why.
-func (s CredentialService) ResolveSourceCredentials(ctx context.Context, in *corbel.ResolveSourceCredentialsInput) (*corbel.ResolveSourceCredentialsOutput, error) {
+func (s CorbelService) ResolveSourceCredentials(ctx context.Context, in *corbel.ResolveSourceCredentialsInput) (*corbel.ResolveSourceCredentialsOutput, error) {
 	p := access.From(ctx)
 	var project *api.Project
 	n, ok := name(p, "project", *in.ProjectName)

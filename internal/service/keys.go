@@ -18,7 +18,7 @@ func describeKey(k store.AccessKey) *corbel.AccessKey {
 
 // ListAccessKeys lists the keys of the caller's account, oldest first. Keys are
 // the account's in every region.
-func (s CredentialService) ListAccessKeys(ctx context.Context, _ *corbel.ListAccessKeysInput) (*corbel.ListAccessKeysOutput, error) {
+func (s CorbelService) ListAccessKeys(ctx context.Context, _ *corbel.ListAccessKeysInput) (*corbel.ListAccessKeysOutput, error) {
 	list, err := s.Store.AccessKeys(ctx, access.From(ctx).Account)
 	if err != nil {
 		return nil, fmt.Errorf("list access keys: %w", err)
@@ -33,7 +33,7 @@ func (s CredentialService) ListAccessKeys(ctx context.Context, _ *corbel.ListAcc
 // CreateAccessKey makes a key for a user of the account. The answer has its
 // secret, which is told no second time. Whoever may call it can give the new
 // key rights that the caller lacks, as with IAM's operation of that name.
-func (s CredentialService) CreateAccessKey(ctx context.Context, in *corbel.CreateAccessKeyInput) (*corbel.CreateAccessKeyOutput, error) {
+func (s CorbelService) CreateAccessKey(ctx context.Context, in *corbel.CreateAccessKeyInput) (*corbel.CreateAccessKeyOutput, error) {
 	p := access.From(ctx)
 	var expires time.Time
 	if in.Expires != nil {
@@ -64,7 +64,7 @@ func owner(k store.AccessKey) string {
 }
 
 // ownKey returns a key of the caller's account, in tx.
-func (s CredentialService) ownKey(ctx context.Context, tx store.Tx, id string) (store.AccessKey, error) {
+func (s CorbelService) ownKey(ctx context.Context, tx store.Tx, id string) (store.AccessKey, error) {
 	key, err := tx.AccessKey(ctx, id)
 	if absent(err) || err == nil && key.Account != access.From(ctx).Account {
 		return key, api.ResourceNotFoundException("There is no access key %s in this account", id)
@@ -74,7 +74,7 @@ func (s CredentialService) ownKey(ctx context.Context, tx store.Tx, id string) (
 
 // DeleteAccessKey removes a key. Requests signed with it are refused within a
 // tenth of a second, and the console's sessions that stand for it end.
-func (s CredentialService) DeleteAccessKey(ctx context.Context, in *corbel.DeleteAccessKeyInput) (*corbel.DeleteAccessKeyOutput, error) {
+func (s CorbelService) DeleteAccessKey(ctx context.Context, in *corbel.DeleteAccessKeyInput) (*corbel.DeleteAccessKeyOutput, error) {
 	return &corbel.DeleteAccessKeyOutput{}, s.Store.Update(ctx, func(tx store.Tx) error {
 		key, err := s.ownKey(ctx, tx, *in.AccessKeyId)
 		if err != nil {
@@ -89,7 +89,7 @@ func (s CredentialService) DeleteAccessKey(ctx context.Context, in *corbel.Delet
 
 // PutAccessKeyPolicy replaces a key's policy, an IAM policy document. Without
 // one the key has all rights in its account again.
-func (s CredentialService) PutAccessKeyPolicy(ctx context.Context, in *corbel.PutAccessKeyPolicyInput) (*corbel.PutAccessKeyPolicyOutput, error) {
+func (s CorbelService) PutAccessKeyPolicy(ctx context.Context, in *corbel.PutAccessKeyPolicyInput) (*corbel.PutAccessKeyPolicyOutput, error) {
 	policy := value(in.Policy)
 	if policy != "" {
 		if _, err := access.ParsePolicy(policy); err != nil {

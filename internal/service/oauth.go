@@ -87,7 +87,7 @@ func (f *OAuthFlows) add(flow *oauthFlow, now time.Time) (id string, err error) 
 // caller, who is signed in to the console, goes to authorizeUrl and comes back
 // by the callback; with DEVICE a code is typed in at verificationUrl on any
 // machine, and PollOAuth tells when it was.
-func (s CredentialService) StartOAuth(ctx context.Context, in *corbel.StartOAuthInput) (*corbel.StartOAuthOutput, error) {
+func (s CorbelService) StartOAuth(ctx context.Context, in *corbel.StartOAuthInput) (*corbel.StartOAuthOutput, error) {
 	p := access.From(ctx)
 	server := api.ServerType(*in.ServerType)
 	if _, ok := s.Hosts.Provider(server); !ok {
@@ -132,7 +132,7 @@ func (s CredentialService) StartOAuth(ctx context.Context, in *corbel.StartOAuth
 }
 
 // await ends a device flow.
-func (s CredentialService) await(ctx context.Context, flow *oauthFlow, code forge.DeviceCode) {
+func (s CorbelService) await(ctx context.Context, flow *oauthFlow, code forge.DeviceCode) {
 	state, message, arn := corbel.OAuthStateDONE, "", ""
 	grant, err := flow.client.Await(ctx, code)
 	if err == nil {
@@ -165,7 +165,7 @@ func problemText(err error) string {
 }
 
 // PollOAuth tells how a device flow stands that the caller's account began.
-func (s CredentialService) PollOAuth(ctx context.Context, in *corbel.PollOAuthInput) (*corbel.PollOAuthOutput, error) {
+func (s CorbelService) PollOAuth(ctx context.Context, in *corbel.PollOAuthInput) (*corbel.PollOAuthOutput, error) {
 	p := access.From(ctx)
 	s.Flows.mu.Lock()
 	defer s.Flows.mu.Unlock()
@@ -180,7 +180,7 @@ func (s CredentialService) PollOAuth(ctx context.Context, in *corbel.PollOAuthIn
 // a code, or the code of an error. It returns the server type that is
 // connected. state is good once, and for the session that began only. Its
 // errors are *api.Error or ours.
-func (s CredentialService) FinishOAuth(ctx context.Context, state, code, problem string) (api.ServerType, error) {
+func (s CorbelService) FinishOAuth(ctx context.Context, state, code, problem string) (api.ServerType, error) {
 	p := access.From(ctx)
 	s.Flows.mu.Lock()
 	flow := s.Flows.of[state]
@@ -215,7 +215,7 @@ func withRegion(p access.Principal, region string) access.Principal {
 }
 
 // connect checks a grant as an import's token is checked, and stores it.
-func (s CredentialService) connect(ctx context.Context, flow *oauthFlow, grant forge.Grant) (arn string, err error) {
+func (s CorbelService) connect(ctx context.Context, flow *oauthFlow, grant forge.Grant) (arn string, err error) {
 	p := access.From(ctx)
 	c := store.Credential{
 		Scope: p.Scope, ServerType: flow.server, AuthType: api.AuthTypeOAUTH, ARN: resource(p.Scope, "token", strings.ToLower(string(flow.server))),

@@ -30,7 +30,7 @@ func TestOperations_AgreeWithModelAndMethods(t *testing.T) {
 		{&logs.Contract, LogOperations, &LogService{}},
 		{&secretsmanager.Contract, SecretOperations, SecretsManager{}},
 		{&ssm.Contract, ParameterOperations, ParameterStore{}},
-		{&corbel.Contract, OwnOperations, CredentialService{}},
+		{&corbel.Contract, OwnOperations, CorbelService{}},
 	} {
 		rows := map[string]Operation{}
 		for _, o := range c.rows {

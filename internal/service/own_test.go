@@ -18,7 +18,7 @@ import (
 )
 
 // own is the bench's operations of Corbel's own.
-func (b *bench) own() CredentialService { return CredentialService{Service: b.Service} }
+func (b *bench) own() CorbelService { return CorbelService{b.Service} }
 
 // account stores the account of the bench's callers, which keys refer to.
 func (b *bench) account(t *testing.T) {

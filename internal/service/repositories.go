@@ -14,7 +14,7 @@ import (
 // ListRepositories lists repositories that the stored credential of the server
 // type can see, those whose name contains search, for somebody to choose from.
 // Each page is one use of the token.
-func (s CredentialService) ListRepositories(ctx context.Context, in *corbel.ListRepositoriesInput) (*corbel.ListRepositoriesOutput, error) {
+func (s CorbelService) ListRepositories(ctx context.Context, in *corbel.ListRepositoriesInput) (*corbel.ListRepositoriesOutput, error) {
 	p := access.From(ctx)
 	server := api.ServerType(*in.ServerType)
 	if _, ok := s.Hosts.Provider(server); !ok {

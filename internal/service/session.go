@@ -11,7 +11,7 @@ import (
 
 // DescribeSession tells who calls: the key that signed or signed in, when it or
 // its session ends, and in which regions there is something to see.
-func (s CredentialService) DescribeSession(ctx context.Context, _ *corbel.DescribeSessionInput) (*corbel.DescribeSessionOutput, error) {
+func (s CorbelService) DescribeSession(ctx context.Context, _ *corbel.DescribeSessionInput) (*corbel.DescribeSessionOutput, error) {
 	p := access.From(ctx)
 	regions, err := s.Store.Regions(ctx, p.Account)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 
 // projectOf returns the name of the project that an operation of our own is
 // about, "" for none.
-func (s CredentialService) projectOf(ctx context.Context, ref *string) (string, error) {
+func (s CorbelService) projectOf(ctx context.Context, ref *string) (string, error) {
 	if ref == nil {
 		return "", nil
 	}
@@ -34,7 +34,7 @@ func (s CredentialService) projectOf(ctx context.Context, ref *string) (string, 
 
 // ListBuildSummaries lists builds with what a table shows of them, the newest
 // first.
-func (s CredentialService) ListBuildSummaries(ctx context.Context, in *corbel.ListBuildSummariesInput) (*corbel.ListBuildSummariesOutput, error) {
+func (s CorbelService) ListBuildSummaries(ctx context.Context, in *corbel.ListBuildSummariesInput) (*corbel.ListBuildSummariesOutput, error) {
 	p := access.From(ctx)
 	project, err := s.projectOf(ctx, in.ProjectName)
 	if err != nil {
@@ -78,7 +78,7 @@ func (s CredentialService) ListBuildSummaries(ctx context.Context, in *corbel.Li
 }
 
 // summaries are those of the builds that exist, in the order of ids.
-func (s CredentialService) summaries(ctx context.Context, ids []string) ([]corbel.ListedBuild, error) {
+func (s CorbelService) summaries(ctx context.Context, ids []string) ([]corbel.ListedBuild, error) {
 	builds, err := s.Store.BuildDocuments(ctx, access.From(ctx).Scope, ids)
 	if err != nil {
 		return nil, fmt.Errorf("read builds: %w", err)
@@ -103,7 +103,7 @@ type day struct {
 // became of those that were requested today and on the days before, by date
 // in UTC. Durations are from the request to the end, of builds that succeeded
 // or failed, in seconds.
-func (s CredentialService) DescribeBuildStatistics(ctx context.Context, in *corbel.DescribeBuildStatisticsInput) (*corbel.DescribeBuildStatisticsOutput, error) {
+func (s CorbelService) DescribeBuildStatistics(ctx context.Context, in *corbel.DescribeBuildStatisticsInput) (*corbel.DescribeBuildStatisticsOutput, error) {
 	p := access.From(ctx)
 	project, err := s.projectOf(ctx, in.ProjectName)
 	if err != nil {

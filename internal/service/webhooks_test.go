@@ -586,7 +586,7 @@ func TestCheckSourceCredentials_PredictsCreateWebhook(t *testing.T) {
 				k.Value, k.Login = api.Secret(fmt.Sprintf("%s%d", h.token.Value.Reveal(), i)), h.token.Login
 				h.load(k)
 				location := value(h.bench.mustProject(t, "app").Source.Location)
-				out, err := CredentialService{Service: h.Service}.CheckSourceCredentials(h.ctx, &corbel.CheckSourceCredentialsInput{Repository: &location})
+				out, err := CorbelService{h.Service}.CheckSourceCredentials(h.ctx, &corbel.CheckSourceCredentialsInput{Repository: &location})
 				predicted, why := corbel.AnswerType(forge.No), ""
 				if err != nil {
 					why = err.Error()
@@ -1174,7 +1174,7 @@ func TestDeliveries_OtherCallers(t *testing.T) {
 	if _, err := h.host.Push(h.repo, "octocat", forgetest.Commit{Message: "x", Files: map[string]string{"x": "y"}}); err != nil {
 		t.Fatal(err)
 	}
-	s := CredentialService{Service: h.Service}
+	s := CorbelService{h.Service}
 	list, err := s.ListWebhookDeliveries(h.ctx, &corbel.ListWebhookDeliveriesInput{ProjectName: new("app")})
 	if err != nil || len(list.Deliveries) == 0 {
 		t.Fatal(list, err)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/corbel-build/corbel/internal/credential"
 	"github.com/corbel-build/corbel/internal/forge"
 	"github.com/corbel-build/corbel/internal/forge/providers"
+	"github.com/corbel-build/corbel/internal/phase"
 	"github.com/corbel-build/corbel/internal/store"
 	"github.com/corbel-build/corbel/internal/store/sqlite"
 	"github.com/corbel-build/corbel/internal/vault"
@@ -192,5 +194,43 @@ func TestSender_WithoutCredential(t *testing.T) {
 	empty(t, st)
 	if p.tried != 0 {
 		t.Errorf("the host was called %d times", p.tried)
+	}
+}
+
+// A build whose status was given up says so, once it has ended.
+func TestSender_TellsTheBuild(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	p := &provider{errs: []error{&forge.Error{Host: "github.com", Text: "the token lacks the scope repo:status"}}}
+	st := start(t, p, true)
+	now := time.Now()
+	b := store.Build{Scope: scope, Requested: now, QueueUntil: now.Add(time.Hour), Doc: &api.Build{Id: new("app:1"), ProjectName: new("app"), BuildNumber: new(int64(1))}}
+	phase.Submit(b.Doc, now)
+	update := func(fn func(tx store.Tx) error) {
+		t.Helper()
+		if err := st.Update(ctx, fn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	update(func(tx store.Tx) error { return tx.QueueBuild(ctx, b) })
+	update(func(tx store.Tx) (err error) {
+		b, err = tx.ClaimBuild(ctx, "here", now.Add(time.Hour))
+		return err
+	})
+	phase.Leave(b.Doc, api.StatusTypeSUCCEEDED, "", "", now)
+	phase.Complete(b.Doc, api.StatusTypeSUCCEEDED, now)
+	b.State = store.Complete
+	update(func(tx store.Tx) error { return tx.SaveBuild(ctx, b) })
+
+	put(t, st, now, "success")
+	p.attempts(t, 1)
+	empty(t, st)
+	got, err := st.Build(ctx, scope, "app:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := got.Doc.Phases[len(got.Doc.Phases)-2]
+	if n := len(last.Contexts); n == 0 || *last.Contexts[n-1].StatusCode != "COMMIT_STATUS_NOT_SENT" || !strings.Contains(*last.Contexts[n-1].Message, "lacks the scope repo:status") {
+		t.Errorf("the build's phase %s has the contexts %+v", last.PhaseType, last.Contexts)
 	}
 }
