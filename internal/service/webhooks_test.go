@@ -93,7 +93,7 @@ func newHookBench(t *testing.T, k kind) *hookBench {
 	t.Helper()
 	host, err := forgetest.New(forgetest.Options{Dialect: k.dialect})
 	if err != nil {
-		t.Skip(err) // no git
+		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if err := host.Close(); err != nil {
