@@ -215,6 +215,22 @@ func (h Host) Clone(path string) string {
 	return cmp.Or(h.scheme, "https") + "://" + h.Name + "/" + path + ".git"
 }
 
+// Address is the source location of repo, "owner/name", on the host of that name
+// and type; Locate takes it. A host that is not there is taken for one with
+// https.
+func (h *Hosts) Address(t api.ServerType, host, repo string) string {
+	at := Host{Name: host}
+	for _, one := range h.For(t) {
+		if one.Name == host {
+			at = one
+		}
+	}
+	if p, ok := h.Provider(t); ok && p.GitPrefix != "" {
+		repo = p.GitPrefix + "/" + repo
+	}
+	return at.Clone(repo)
+}
+
 // Location is how source locations write the address of a repository that the
 // host gave: under the host's name, wherever the operator has it.
 func (h Host) Location(address string) string {

@@ -248,3 +248,33 @@ func FuzzLocate(f *testing.F) {
 		}
 	})
 }
+
+// What Address writes, Locate reads: at every provider, at known hosts, at
+// listed ones and at those with http.
+func TestHosts_Address(t *testing.T) {
+	t.Parallel()
+	h, err := forge.NewHosts(providers.All, []string{
+		"GITHUB_ENTERPRISE=https://ghe.example.com", "GITLAB_SELF_MANAGED=http://127.0.0.1:3001", "BITBUCKET_DATA_CENTER=http://127.0.0.1:3002",
+		"GITEA=https://git.example.com:8443", "github.com=http://127.0.0.1:3000",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, host := range h.All() {
+		n++
+		for _, repo := range []string{"acme/site", "a.b/c-d"} {
+			address := h.Address(host.ServerType, host.Name, repo)
+			got, err := h.Locate(api.SourceType(host.ServerType), address)
+			if err != nil || got.Name != repo || got.Host.Name != host.Name || !got.Trusted {
+				t.Errorf("Locate(%s, %q) = %+v, %v; want %s at %s, trusted", host.ServerType, address, got, err, repo, host.Name)
+			}
+		}
+	}
+	if n != 7 {
+		t.Errorf("%d hosts, want 7", n)
+	}
+	if got := h.Address(api.ServerTypeGITEA, "gone.example.com", "a/b"); got != "https://gone.example.com/a/b.git" {
+		t.Errorf("at a host that is not listed any more: %s", got)
+	}
+}

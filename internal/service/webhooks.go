@@ -598,15 +598,7 @@ func (s *Service) removal(project *api.Project, w store.Webhook, address string,
 	src := *project.Source
 	if w.Kind == string(forge.OfRepository) { // where the hook is, whatever the source is now
 		src.Type = w.Source
-		src.Location = new("https://" + w.Host + "/" + w.Owner)
-		if p, ok := s.Hosts.Provider(api.ServerType(w.Source)); ok && p.GitPrefix != "" {
-			src.Location = new("https://" + w.Host + "/" + p.GitPrefix + "/" + w.Owner)
-		}
-		for _, h := range s.Hosts.For(api.ServerType(w.Source)) {
-			if h.Name == w.Host && strings.HasPrefix(h.Git, "http://"+w.Host) {
-				src.Location = new(strings.Replace(*src.Location, "https://", "http://", 1))
-			}
-		}
+		src.Location = new(s.Hosts.Address(api.ServerType(w.Source), w.Host, w.Owner))
 	}
 	return store.Removal{
 		Scope: w.Scope, Project: w.Project, Source: &src, Primary: project.Source, Host: w.Host, Owner: w.Owner, Kind: w.Kind, HookID: w.HookID, Address: address,

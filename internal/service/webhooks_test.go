@@ -653,6 +653,30 @@ func TestCreateWebhook_Scope(t *testing.T) {
 			if len(hooks) != 1 || hooks[0].URL != *w.PayloadUrl || w.Status != api.WebhookStatusACTIVE || cmp.Diff(&c.scope, w.ScopeConfiguration) != "" {
 				t.Errorf("%s has %+v for %+v", c.owner, hooks, w)
 			}
+			// What happens in one of its repositories is built from there.
+			ids, err := h.host.Push(h.repo, "octocat", forgetest.Commit{Message: "push", Files: map[string]string{"pushed": "1"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var started []string
+			stop := h.runs()
+			h.until("the push starts a build", func() bool {
+				out, err := h.ListBuildsForProject(h.ctx, &api.ListBuildsForProjectInput{ProjectName: new("app")})
+				if err != nil {
+					t.Fatal(err)
+				}
+				started = out.Ids
+				return len(started) > 0
+			})
+			stop()
+			out, err := h.BatchGetBuilds(h.ctx, &api.BatchGetBuildsInput{Ids: started})
+			if err != nil || len(out.Builds) != 1 {
+				t.Fatalf("builds %+v, %v", out, err)
+			}
+			b := out.Builds[0]
+			if got, err := h.Hosts.Locate(b.Source.Type, *b.Source.Location); err != nil || got.Name != h.repo || !got.Trusted || *b.SourceVersion != ids[0] {
+				t.Errorf("the build is of %s at %s: %+v, %v", *b.SourceVersion, *b.Source.Location, got, err)
+			}
 			h.update(&api.UpdateWebhookInput{RotateSecret: new(true)})
 			if again := h.host.OwnerHooks(c.owner); len(again) != 1 || again[0].Secret == hooks[0].Secret {
 				t.Errorf("after the rotation %s has %+v", c.owner, again)

@@ -357,7 +357,7 @@ func (c *candidate) misplaced() string {
 func (c *candidate) source() *api.ProjectSource {
 	src := *c.project.Source
 	if c.hook.Kind != string(forge.OfRepository) {
-		src.Location = new("https://" + c.hook.Host + "/" + c.Repository + ".git")
+		src.Location = new(c.in.Credentials.Hosts.Address(api.ServerType(c.hook.Source), c.hook.Host, c.Repository))
 	}
 	return &src
 }
