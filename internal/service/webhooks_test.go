@@ -634,6 +634,7 @@ func TestCreateWebhook_Scope(t *testing.T) {
 		{"GitHub", "orgs/octo", api.ScopeConfiguration{Name: new("octo"), Scope: "GITHUB_ORGANIZATION"}, forgetest.Token{Scopes: []string{"repo", "admin:org_hook"}}},
 		{"Enterprise", "orgs/octo", api.ScopeConfiguration{Name: new("octo"), Scope: "GITHUB_ORGANIZATION", Domain: new("")}, forgetest.Token{Scopes: []string{"repo", "admin:org_hook"}}},
 		{"GitLab", "groups/group/sub", api.ScopeConfiguration{Name: new("group/sub"), Scope: "GITLAB_GROUP"}, forgetest.Token{Scopes: []string{"api"}, Role: 50}},
+		{"Data Center", "orgs/octo", api.ScopeConfiguration{Name: new("OCTO"), Scope: "GITHUB_ORGANIZATION", Domain: new("")}, forgetest.Token{Scopes: []string{"repository:admin", "project:admin"}}},
 		{"Gitea", "orgs/octo", api.ScopeConfiguration{Name: new("octo"), Scope: "GITHUB_ORGANIZATION", Domain: new("")}, forgetest.Token{Scopes: []string{"all"}}},
 	} {
 		t.Run(c.kind, func(t *testing.T) {
