@@ -608,23 +608,9 @@ func (s *server) console(path string) *tab {
 func (s *server) consoleOf(t *testing.T, path string) *tab {
 	t.Helper()
 	b := newTab(t, s.url+"/console/")
-	built(b)
 	c := s.client()
 	b.signIn(c.AccessKeyID, c.Secret.Reveal(), path)
 	return b
-}
-
-// built skips a test if the console was not built into the program.
-func built(b *tab) {
-	b.t.Helper()
-	files, err := filepath.Glob("internal/console/dist/assets/*.js")
-	if err != nil || len(files) > 0 {
-		return
-	}
-	if strict {
-		b.t.Fatal("the console is not built, and CI may skip nothing")
-	}
-	b.t.Skip("the console is not built (npm ci && npm run build in internal/console/web)")
 }
 
 // The tests of the console would hear of what they are to hear of.
@@ -632,7 +618,6 @@ func TestBrowser_Complains(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "-builds", "0")
 	b := newTab(t, s.url+"/console/")
-	built(b)
 	b.goTo("")
 	if list := b.heard.unexpected(); len(list) > 0 {
 		t.Fatalf("it complains before: %q", list)

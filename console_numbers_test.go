@@ -16,7 +16,6 @@ func TestConsole_Numbers(t *testing.T) {
 	s.project("app", "version: 0.2\nphases: {build: {commands: [\"true\"]}}\n")
 	c := s.client()
 	b := newTab(t, s.url+"/console/")
-	built(b)
 	// The first load is measured with an empty cache, after the form to sign in.
 	b.signIn(c.AccessKeyID, c.Secret.Reveal(), "projects")
 	b.find("link", "app")

@@ -77,7 +77,6 @@ func TestConsole_Unreachable(t *testing.T) {
 	s.project("app", "version: 0.2\nphases: {build: {commands: [\"true\"]}}\n")
 	p := newBetween(t, s, (*httptest.Server).Start, "")
 	b := newTab(t, p.URL+"/console/")
-	built(b)
 	b.expects("Failed to load resource") // which is the matter here
 	c := s.client()
 	b.signIn(c.AccessKeyID, c.Secret.Reveal(), "projects")
@@ -138,7 +137,6 @@ func TestConsole_ServerRestarted(t *testing.T) {
 	s.project("app", "version: 0.2\nphases:\n  build:\n    commands:\n      - echo before the gate\n      - "+gate.command()+"\n")
 	p := newBetween(t, s, (*httptest.Server).Start, "")
 	b := newTab(t, p.URL+"/console/")
-	built(b)
 	b.expects("Failed to load resource")
 	c := s.client()
 	b.signIn(c.AccessKeyID, c.Secret.Reveal(), "projects/app")
@@ -166,7 +164,6 @@ func TestConsole_SessionEnds(t *testing.T) {
 	pair := strings.Fields(s.must(corbel(t), "keys", "create", "-user", "guest", "-data", s.data))
 	c := s.client()
 	b := newTab(t, s.url+"/console/")
-	built(b)
 	b.expects("the server responded with a status of 40") // calls without a session
 	dialog := b.in("dialog", "Your session has ended")
 
@@ -281,7 +278,6 @@ func TestConsole_BehindTLS(t *testing.T) {
 	s := serve(t, "-builds", "0", "-public-url", p.URL+"/deep/corbel")
 	p.to.Store(mustURL(t, s.url))
 	b := newTab(t, p.URL+"/deep/corbel/console/")
-	built(b)
 	c := s.client()
 	b.signIn(c.AccessKeyID, c.Secret.Reveal(), "projects/create")
 	b.fillIn("app")

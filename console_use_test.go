@@ -23,7 +23,6 @@ func TestConsole_Forbidden(t *testing.T) {
 	}
 	pair := strings.Fields(s.must(corbel(t), "keys", "create", "-user", "reader", "-policy", file, "-data", s.data))
 	b := newTab(t, s.url+"/console/")
-	built(b)
 	b.expects(refused)
 	b.signIn(pair[0], pair[1], "projects")
 	b.click("radio", "Choose app")

@@ -1,9 +1,12 @@
 package corbel_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -228,6 +231,41 @@ func TestWebhook(t *testing.T) {
 		}
 	}
 	h.next()
+
+	// A saved payload says what would come of it, and starts a build if asked to.
+	var push forgetest.Delivery
+	for _, d := range h.host.Deliveries("octo/app") {
+		if d.Event == "push" && strings.Contains(string(d.Body), `"refs/heads/main"`) {
+			push = d
+		}
+	}
+	dir := t.TempDir()
+	whole, bare := filepath.Join(dir, "whole"), filepath.Join(dir, "bare.json")
+	var saved bytes.Buffer
+	if err := push.Header.Write(&saved); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(&saved, "\r\n%s", push.Body)
+	for path, text := range map[string][]byte{whole: saved.Bytes(), bare: push.Body} {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{{whole}, {bare, "--event", "push"}} {
+		text := h.must(corbel(t), append([]string{"webhook", "replay", "--project", "app"}, args...)...)
+		if !strings.Contains(text, "WOULD_START") || !strings.Contains(text, "filter group 1 matches") {
+			t.Errorf("replay %q:\n%s", args, text)
+		}
+	}
+	for _, args := range [][]string{{bare}, {bare, "--event", "ping"}, {bare, "--event", "pull_request"}, {filepath.Join(dir, "none")}} {
+		if text, err := h.run(corbel(t), append([]string{"webhook", "replay", "--project", "app"}, args...)...); err == nil {
+			t.Errorf("replay %q ended well:\n%s", args, text)
+		}
+	}
+	h.must(corbel(t), "webhook", "replay", whole, "--project", "app", "--start")
+	if b := h.next(); b.BuildStatus != api.StatusTypeSUCCEEDED {
+		t.Errorf("the replayed build is %s", b.BuildStatus)
+	}
 
 	// Gone at both ends.
 	h.codebuild(nil, "delete-webhook", "--project-name", "app")
