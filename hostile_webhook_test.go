@@ -477,10 +477,14 @@ func TestHostileDeliveries_Slow(t *testing.T) {
 	if d := list[len(list)-1]; d.Event != "push" || d.Status != 200 {
 		t.Errorf("beside slow bodies a push was answered with %d %s %v", d.Status, d.Answer, d.Err)
 	}
-	// The first ones are given up long before the server's own limit.
-	_ = conns[0].SetReadDeadline(time.Now().Add(30 * time.Second))
-	line, err := bufio.NewReader(conns[0]).ReadString('\n')
-	if err != nil || !strings.Contains(line, "400") {
-		t.Errorf("a slow body was answered with %q, %v", line, err)
+	// Those that are read are given up, and those that wait are sent away, both
+	// before the server's own limit of a minute. Which are which is nobody's to say.
+	end := time.Now().Add(50 * time.Second)
+	for i, c := range conns {
+		_ = c.SetReadDeadline(end)
+		line, err := bufio.NewReader(c).ReadString('\n')
+		if err != nil || !strings.Contains(line, " 400 ") && !strings.Contains(line, " 503 ") {
+			t.Errorf("slow body %d was answered with %q, %v", i, line, err)
+		}
 	}
 }

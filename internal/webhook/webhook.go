@@ -47,7 +47,7 @@ const (
 	// others wait. Together they bound the memory, and neither waits for the other.
 	maxReading, maxReadingLarge, large = 32, 2, 1 << 20
 	// share is how many bodies of one webhook are read at a time, and bodyTime how
-	// long one may take: the address is known to whoever may read the project, and
+	// long one may wait for that and how long it may take: the address is known to whoever may read the project, and
 	// slow bodies must not hold up other webhooks. Providers give up after ten
 	// seconds themselves. Source: GitHub, "Best practices for using webhooks".
 	share, bodyTime = maxReading / 4, 10 * time.Second
@@ -100,7 +100,8 @@ func New(c Config) *Inbox {
 
 // ServeHTTP answers a delivery: 200 once it is stored, or was before; 404 for
 // an address that no webhook has, 401 for a signature that is not right, 413
-// for a body above 25 MiB, 415 for one that is a form. An answer is a JSON
+// for a body above 25 MiB, 415 for one that is a form, 503 for one that has to
+// come again. An answer is a JSON
 // object with a message.
 func (in *Inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
@@ -110,6 +111,10 @@ func (in *Inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(status)
 		_ = json.NewEncoder(w).Encode(map[string]string{"message": fmt.Sprintf(format, args...)}) // the provider went away
 	}
+	// It holds for what is refused too: net/http reads a body that nobody wanted
+	// before it sends the answer. A server of tests may have no deadlines.
+	inTime := func() { _ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime)) }
+	inTime()
 	hook, err := in.Store.WebhookAt(ctx, r.URL.Query().Get("t"))
 	if errors.Is(err, store.ErrNotFound) {
 		answer(http.StatusNotFound, "No webhook has this address")
@@ -134,9 +139,14 @@ func (in *Inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	own := in.share(hook.Address)
+	wait := time.NewTimer(bodyTime)
+	defer wait.Stop()
 	select {
 	case own <- struct{}{}:
 		defer func() { <-own }()
+	case <-wait.C:
+		answer(http.StatusServiceUnavailable, "Too many deliveries to this webhook are being read; deliver again later")
+		return
 	case <-ctx.Done():
 		return
 	}
@@ -150,8 +160,7 @@ func (in *Inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case <-ctx.Done():
 		return
 	}
-	// A server without deadlines, as in tests, has the context's.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
+	inTime()
 	var read bytes.Buffer
 	read.Grow(int(min(max(r.ContentLength, 0), delivery.MaxBody)) + bytes.MinRead) // so that it is not copied
 	_, err = read.ReadFrom(http.MaxBytesReader(w, r.Body, delivery.MaxBody))
