@@ -144,6 +144,7 @@ func TestConsole_ServerRestarted(t *testing.T) {
 	b.reads("before the gate")
 
 	s.kill()
+	p.to.Store(mustURL(t, "http://127.0.0.1:1")) // another server may get the port
 	b.reads("What you see may be out of date", "The server cannot be reached")
 	b.reads("before the gate") // what was read stays
 	s.start()

@@ -122,8 +122,6 @@ func TestDo_NoAnswer(t *testing.T) {
 			io.WriteString(w, "{")
 		}
 	}))
-	gone := httptest.NewServer(nil)
-	gone.Close()
 	t.Cleanup(s.Close)
 	canceled, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -137,7 +135,7 @@ func TestDo_NoAnswer(t *testing.T) {
 		{"endless answer", t.Context(), s.URL, "T.Endless", "read the answer of T.Endless: it is larger than 41943040 bytes"},
 		{"answer cut off", t.Context(), s.URL, "T.Cut", "read the answer of T.Cut: unexpected EOF"},
 		{"given up", canceled, s.URL, "T.O", "context canceled"},
-		{"no server", t.Context(), gone.URL, "T.O", "call T.O: "},
+		{"no server", t.Context(), "http://127.0.0.1:1", "T.O", "call T.O: "},
 		{"no address", t.Context(), "://", "T.O", "call T.O: "},
 	} {
 		_, err := awsjson.Do(c.ctx, s.Client(), c.endpoint, c.target, nil, nil)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -147,14 +146,16 @@ func TestFetch_Requests(t *testing.T) {
 	}
 }
 
+// nobody is where nobody listens: the system gives out higher ports only, so
+// that no other test gets this one.
+const nobody = "127.0.0.1:1"
+
 func TestFetch_Errors(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
 	r := h.repo("private.git")
 	r.commit("refs/heads/main", "a", "1")
 	h.repo("empty.git")
-	closed := httptest.NewServer(nil)
-	closed.Close()
 	anonymous := func(url, version string) Request { return Request{Key: "anonymous", URL: url, Version: version} }
 	wrong := authorized(r.url, "main")
 	wrong.Authorize = func(context.Context) (string, error) { return "Basic d3Jvbmc6d3Jvbmc=", nil }
@@ -174,7 +175,7 @@ func TestFetch_Errors(t *testing.T) {
 		{anonymous(h.URL+"/empty.git", ""), "reference not found for primary source"},
 		{anonymous(h.URL+"/empty.git", strings.Repeat("1", 40)), "reference not found for primary source and source version " + strings.Repeat("1", 40)},
 		{anonymous(h.URL+"/empty.git", "abcdef12"), "reference not found for primary source and source version abcdef12"},
-		{anonymous(closed.URL+"/r.git", ""), "no connection to " + hostOf(closed.URL) + ": dial: connect: connection refused for primary source"},
+		{anonymous("http://"+nobody+"/r.git", ""), "no connection to " + nobody + ": dial: connect: connection refused for primary source"},
 		{anonymous("https://user:pw@example.com/r.git", ""), "an address must not have a user name or password (primary source)"},
 		{anonymous("ssh://git@example.com/r.git", ""), "only https addresses can be fetched (primary source)"},
 		{anonymous("https://example.com/a\n.git", ""), "the address has characters that no address has (primary source)"},

@@ -221,8 +221,6 @@ func TestRing_Refused(t *testing.T) {
 	t.Cleanup(elsewhere.Close)
 	redirects := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
 	t.Cleanup(redirects.Close)
-	gone := kektest.Transit(t, "corbel")
-	gone.Close()
 	token := file(t, kektest.Token)
 	readable := file(t, phrase)
 	if err := os.Chmod(readable, 0o644); err != nil {
@@ -258,7 +256,7 @@ func TestRing_Refused(t *testing.T) {
 		"transit mount":      {wrapOf(t, "transit", map[string]string{"key": "corbel", "address": transit.URL, "token-file": token, "mount": "a/b"}), "404"},
 		"transit plain http": {wrapOf(t, "transit", map[string]string{"key": "k", "address": "http://vault.example.com", "token-file": token}), "https"},
 		"transit address":    {wrapOf(t, "transit", map[string]string{"key": "k", "address": "vault", "token-file": token}), "address"},
-		"transit is down":    {wrapOf(t, "transit", map[string]string{"key": "corbel", "address": gone.URL, "token-file": token}), "refused"},
+		"transit is down":    {wrapOf(t, "transit", map[string]string{"key": "corbel", "address": "http://127.0.0.1:1", "token-file": token}), "refused"},
 		"transit says less":  {wrapOf(t, "transit", map[string]string{"key": "corbel", "address": silent.URL, "token-file": token}), "would be lost"},
 		"transit redirects":  {wrapOf(t, "transit", map[string]string{"key": "corbel", "address": redirects.URL, "token-file": token}), "307"},
 	} {
