@@ -46,11 +46,14 @@ const (
 	// many that are larger than large bytes or do not say how large they are;
 	// others wait. Together they bound the memory, and neither waits for the other.
 	maxReading, maxReadingLarge, large = 32, 2, 1 << 20
-	// share is how many bodies of one webhook are read at a time, and bodyTime how
-	// long one may wait for that and how long it may take: the address is known to whoever may read the project, and
-	// slow bodies must not hold up other webhooks. Providers give up after ten
-	// seconds themselves. Source: GitHub, "Best practices for using webhooks".
-	share, bodyTime = maxReading / 4, 10 * time.Second
+	// share and shareLarge are how many of them may be of one webhook: its address
+	// is known to whoever may read the project, and slow bodies must not hold up
+	// other webhooks.
+	share, shareLarge = maxReading / 4, maxReadingLarge / 2
+	// bodyTime is how long a body may wait for its turn, and how long it may take
+	// then. Providers give up after ten seconds themselves. Source: GitHub, "Best
+	// practices for using webhooks".
+	bodyTime = 10 * time.Second
 	// noteEvery bounds how often the store is told of refused deliveries.
 	noteEvery = 5 * time.Second
 )
@@ -75,13 +78,11 @@ type Config struct {
 // An Inbox takes deliveries. One runs for each store.
 type Inbox struct {
 	Config
-	// reading and readingLarge hold one for each body that is read.
-	reading, readingLarge chan struct{}
+	reading, readingLarge *lane
 	parsing               sync.Mutex // one large delivery is looked into at a time
 
 	mu      sync.Mutex
-	refused map[string]refusal       // by address; what the store was not told yet
-	shares  map[string]chan struct{} // by address; holds one for each body that is read
+	refused map[string]refusal // by address; what the store was not told yet
 }
 
 type refusal struct {
@@ -95,7 +96,7 @@ func New(c Config) *Inbox {
 	if c.Keep == 0 {
 		c.Keep = 30 * 24 * time.Hour
 	}
-	return &Inbox{Config: c, reading: make(chan struct{}, maxReading), readingLarge: make(chan struct{}, maxReadingLarge), refused: map[string]refusal{}, shares: map[string]chan struct{}{}}
+	return &Inbox{Config: c, reading: newLane(maxReading, share), readingLarge: newLane(maxReadingLarge, shareLarge), refused: map[string]refusal{}}
 }
 
 // ServeHTTP answers a delivery: 200 once it is stored, or was before; 404 for
@@ -138,28 +139,18 @@ func (in *Inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusUnsupportedMediaType, "The body is a form: set the content type of the hook to application/json")
 		return
 	}
-	own := in.share(hook.Address)
-	wait := time.NewTimer(bodyTime)
-	defer wait.Stop()
-	select {
-	case own <- struct{}{}:
-		defer func() { <-own }()
-	case <-wait.C:
-		answer(http.StatusServiceUnavailable, "Too many deliveries to this webhook are being read; deliver again later")
-		return
-	case <-ctx.Done():
-		return
-	}
 	reading := in.reading
 	if r.ContentLength < 0 || r.ContentLength > large {
 		reading = in.readingLarge
 	}
-	select {
-	case reading <- struct{}{}:
-		defer func() { <-reading }()
-	case <-ctx.Done():
+	turn, cancel := context.WithTimeout(ctx, bodyTime)
+	defer cancel()
+	leave, err := reading.enter(turn, hook.Address)
+	if err != nil {
+		answer(http.StatusServiceUnavailable, "Too many deliveries are being read; deliver again later")
 		return
 	}
+	defer leave()
 	inTime()
 	var read bytes.Buffer
 	read.Grow(int(min(max(r.ContentLength, 0), delivery.MaxBody)) + bytes.MinRead) // so that it is not copied
@@ -193,16 +184,6 @@ func (in *Inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		answer(http.StatusOK, "Webhook received as delivery %d", id)
 	}
-}
-
-// share is what bounds the reading of one webhook's bodies.
-func (in *Inbox) share(address string) chan struct{} {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.shares[address] == nil {
-		in.shares[address] = make(chan struct{}, share)
-	}
-	return in.shares[address]
 }
 
 // An unsigned delivery is one that whoever knows the secret did not send.
