@@ -30,6 +30,8 @@ type config struct {
 	metrics   string
 	tlsCert   string
 	tlsKey    string
+	proxies   list
+	trusted   []netip.Prefix // of proxies
 	rootKey   string
 
 	hosts          list
@@ -64,6 +66,7 @@ func (c *config) flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.metrics, "metrics", "", "`address` as HOST:PORT where /metrics answers Prometheus, to anybody who asks; empty is nowhere")
 	fs.StringVar(&c.tlsCert, "tls-cert", "", "`file` with the certificate chain, PEM")
 	fs.StringVar(&c.tlsKey, "tls-key", "", "`file` with the certificate's key, PEM")
+	fs.Var(&c.proxies, "trusted-proxy", "`network` of a proxy before this server, as an address or CIDR block, whose X-Forwarded-For and X-Forwarded-Proto are believed; may be repeated")
 	fs.StringVar(&c.rootKey, "root-key", "", "`file` with the ring of root keys that seal the secrets; made at the first start (default DIR/root.key)")
 	fs.Var(&c.hosts, "host", "a source `host` that tokens may be sent to, as SERVER_TYPE=URL (GITHUB_ENTERPRISE=https://ghe.example.com), or another address for a known one (github.com=http://127.0.0.1:3000); may be repeated")
 	fs.Var(&c.oauth, "oauth", "an OAuth `app` with which people connect in the console, as SERVER_TYPE=CLIENT_ID,secret=FILE (GITHUB=Iv1.8a61f9b3,secret=/etc/corbel/github.secret), or with a host in place of the type; in the environment with a blank for the comma; may be repeated")
@@ -180,6 +183,16 @@ func (c *config) validate() (problems []error) {
 			bad("public-url: %q is not an address like https://corbel.example.com", c.publicURL)
 		}
 		c.publicURL = strings.TrimRight(c.publicURL, "/")
+	}
+	for _, p := range c.proxies {
+		network, err := netip.ParsePrefix(p)
+		if addr, notOne := netip.ParseAddr(p); notOne == nil {
+			network, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+		}
+		if err != nil {
+			bad("trusted-proxy: %q is neither an address nor a CIDR block like 10.1.0.0/16", p)
+		}
+		c.trusted = append(c.trusted, network)
 	}
 	switch service.Verify(c.verify) {
 	case service.Reject, service.Record, service.Off:

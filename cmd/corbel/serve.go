@@ -158,7 +158,7 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 		Store: st, Vault: v, Credentials: resolver, Forges: forges, Log: log, Now: time.Now, URL: c.publicURL, Keep: c.keepDeliveries, Start: svc.StartTriggered,
 	})
 	handler, err := server.New(server.Config{
-		Service: svc, Keys: keys, Store: st, Webhooks: inbox, Log: log, Now: time.Now, PublicURL: c.publicURL, Region: defaultRegion(),
+		Service: svc, Keys: keys, Store: st, Webhooks: inbox, Log: log, Now: time.Now, PublicURL: c.publicURL, Region: defaultRegion(), Proxies: c.trusted,
 		Sessions: &access.Sessions{Keys: keys, Life: access.DefaultLife, Idle: access.DefaultIdle},
 	})
 	if err != nil {

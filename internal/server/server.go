@@ -9,8 +9,8 @@ import (
 	"fmt"
 	"log/slog"
 	"mime"
-	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -46,6 +46,9 @@ type Config struct {
 	// takes it off or not.
 	PublicURL string
 	Region    string // that the console's sign-in proposes
+	// Proxies are the networks of the proxies whose word for who sent a request,
+	// and how, is taken.
+	Proxies []netip.Prefix
 }
 
 // New returns the handler of every route.
@@ -170,18 +173,9 @@ func (s *server) authenticate(r *http.Request, body []byte) (context.Context, er
 	ctx = context.WithValue(ctx, identityKey{}, id)
 	return access.With(ctx, access.Principal{
 		Scope: store.Scope{Account: key.Account, Region: id.Region}, User: key.User, KeyID: key.ID,
-		Service: id.Service, From: from(r), Agent: r.UserAgent(), RequestID: awsjson.RequestID(ctx),
-		Secure: r.TLS != nil, Policy: policy, Ends: key.Expires,
+		Service: id.Service, From: s.from(r), Agent: r.UserAgent(), RequestID: awsjson.RequestID(ctx),
+		Secure: s.overTLS(r), Policy: policy, Ends: key.Expires,
 	}), nil
-}
-
-// from is the address of who sent r. A proxy's word for another is not taken.
-func from(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
 }
 
 // call serves POST /: the JSON protocol, or the query protocol of STS.

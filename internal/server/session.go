@@ -51,12 +51,12 @@ func (s *server) fromSession(r *http.Request, token string) (context.Context, er
 		}
 		p.Region = region
 	}
-	p.From, p.Agent, p.RequestID, p.Secure = from(r), r.UserAgent(), awsjson.RequestID(ctx), s.secure(r)
+	p.From, p.Agent, p.RequestID, p.Secure = s.from(r), r.UserAgent(), awsjson.RequestID(ctx), s.secure(r)
 	return access.With(ctx, p), nil
 }
 
 // secure reports whether r came by TLS, to this server or to the proxy before it.
-func (s *server) secure(r *http.Request) bool { return r.TLS != nil || s.public.Scheme == "https" }
+func (s *server) secure(r *http.Request) bool { return s.overTLS(r) || s.public.Scheme == "https" }
 
 // cookie makes the session's cookie, or one that takes it away again. It is
 // for the API and the console alike, wherever a proxy puts them.
@@ -137,7 +137,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// Each attempt counts before it is judged, so that many at once are many.
-	wait := s.attempts.begin(s.Now(), "address "+from(r), "key "+form.KeyID)
+	wait := s.attempts.begin(s.Now(), "address "+s.from(r), "key "+form.KeyID)
 	if wait > 0 {
 		w.Header().Set("Retry-After", fmt.Sprint(int(wait.Seconds())+1))
 		again(http.StatusTooManyRequests, fmt.Sprintf("Too many attempts. Try again in %v.", (wait+time.Second).Truncate(time.Second)))
@@ -146,7 +146,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 	key, err := s.Keys.Match(r.Context(), form.KeyID, api.Secret(strings.TrimSpace(r.PostForm.Get("secretAccessKey"))))
 	record := audit.Record{
 		Time: s.Now(), Principal: "unknown", Region: form.Region, Source: "signin.amazonaws.com", Event: "ConsoleLogin",
-		From: from(r), Agent: r.UserAgent(), RequestID: awsjson.NewRequestID(),
+		From: s.from(r), Agent: r.UserAgent(), RequestID: awsjson.NewRequestID(),
 	}
 	if keyID.MatchString(form.KeyID) {
 		record.KeyID = form.KeyID
@@ -170,7 +170,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case err == nil:
-		s.attempts.succeed("address "+from(r), "key "+form.KeyID)
+		s.attempts.succeed("address "+s.from(r), "key "+form.KeyID)
 		s.Log.InfoContext(r.Context(), "signed in to the console", "principal", record.Principal, "from", record.From)
 		http.SetCookie(w, s.cookie(r, token))
 		redirect(w, within(form.Next))
@@ -213,7 +213,7 @@ func (s *server) logout(w http.ResponseWriter, r *http.Request) {
 				}
 				return audit.Append(r.Context(), tx, audit.Record{
 					Time: s.Now(), Account: p.Account, Region: p.Region, Principal: p.ARN(), KeyID: p.KeyID, Source: "signin.amazonaws.com", Event: "ConsoleLogout",
-					From: from(r), Agent: r.UserAgent(), RequestID: awsjson.NewRequestID(),
+					From: s.from(r), Agent: r.UserAgent(), RequestID: awsjson.NewRequestID(),
 				})
 			})
 		}
@@ -253,7 +253,7 @@ func (s *server) oauth(w http.ResponseWriter, r *http.Request) {
 		s.fault(w, r, "find the session of an OAuth callback", err)
 		return
 	}
-	p.Service, p.From, p.Agent, p.RequestID, p.Secure = "codebuild", from(r), r.UserAgent(), awsjson.NewRequestID(), s.secure(r)
+	p.Service, p.From, p.Agent, p.RequestID, p.Secure = "codebuild", s.from(r), r.UserAgent(), awsjson.NewRequestID(), s.secure(r)
 	ctx := access.With(r.Context(), p)
 	var server api.ServerType
 	if err = s.Service.Authorize(ctx, "corbel", "StartOAuth", nil); err == nil {
