@@ -226,7 +226,7 @@ func readProc(pid int, file string) string {
 // awaitStatus waits until the newest status of the commit has the state.
 func awaitStatus(t *testing.T, host *forgetest.Server, sha, state string) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {

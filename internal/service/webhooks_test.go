@@ -190,7 +190,7 @@ func (h *hookBench) read() *api.Webhook {
 // until waits until something is so.
 func (h *hookBench) until(what string, is func() bool) {
 	h.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !is() {

@@ -125,7 +125,7 @@ func (p *provider) attempts(t *testing.T, n int) {
 	for range n {
 		select {
 		case <-p.change:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("fewer than %d attempts", n)
 		}
 	}
@@ -134,7 +134,7 @@ func (p *provider) attempts(t *testing.T, n int) {
 // empty waits until the outbox is empty.
 func empty(t *testing.T, st store.Store) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {

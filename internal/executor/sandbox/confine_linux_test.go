@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -135,16 +134,12 @@ func TestConfine_Cancel(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	begin := time.Now()
 	cancel()
 	if err := cmd.Wait(); err == nil {
 		t.Error("cancelled command: no error")
 	}
-	if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 5000); n != 1 || err != nil {
+	if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 60_000); n != 1 || err != nil {
 		t.Errorf("grandchild %d lives on: %d, %v", pid, n, err)
-	}
-	if d := time.Since(begin); d > 4*time.Second {
-		t.Errorf("cancel took %v", d)
 	}
 }
 
