@@ -6,6 +6,10 @@ WEB     := internal/console/web
 MODULES := $(WEB)/node_modules/.package-lock.json
 EXAMPLES := $(CACHE)/webhook-examples/api.github.com.json
 AXE     := $(CACHE)/axe/axe.min.js
+# What builds and tests the console needs Node 20.19, 22.12 or later. Where npm
+# comes with an older one, as in Debian 12, a newer is fetched into the cache.
+NODE    := $(shell command -v npm >/dev/null 2>&1 && { node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 22 || a == 22 && b >= 12 || a == 20 && b >= 19 ? 0 : 1)' 2>/dev/null || echo $(CACHE)/node/node_modules/.bin; })
+NPM     := $(if $(NODE),PATH="$(NODE):$$PATH" )npm
 # The race detector needs a C compiler; where there is none the tests run
 # without it and say so.
 RACE    := $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && echo -race)
@@ -22,8 +26,8 @@ bin/corbel: FORCE
 	$(GO) build -trimpath -o $@ ./cmd/corbel
 FORCE:
 
-console: ## build the console into internal/console/dist, which is committed (needs Node 20.19 or later)
-	cd $(WEB) && npm ci --no-audit --no-fund && npm run build
+console: $(NODE) ## build the console into internal/console/dist, which is committed (needs npm)
+	cd $(WEB) && $(NPM) ci --no-audit --no-fund && $(NPM) run build
 
 verify-console: console ## fail if the committed console is not what its sources give
 	@git diff --exit-code --stat -- internal/console/dist && [ -z "$$(git status --porcelain -- internal/console/dist)" ] || \
@@ -37,7 +41,7 @@ test: check $(OPENAPI) $(EXAMPLES) $(AXE) $(MODULES) ## vet, staticcheck, genera
 	CORBEL_AXE=$$([ -f $(AXE) ] && echo $(AXE)) \
 	CORBEL_OPENAPI=$$([ -f $(OPENAPI) ] && echo $(OPENAPI)) \
 	CORBEL_WEBHOOK_EXAMPLES=$$([ -f $(EXAMPLES) ] && echo $(dir $(EXAMPLES))) $(GO) test $(RACE) -timeout 15m ./...
-	@if [ -f $(MODULES) ]; then cd $(WEB) && npm test --silent; \
+	@if [ -f $(MODULES) ]; then cd $(WEB) && $(NPM) test --silent; \
 	elif [ -n "$$CORBEL_TEST_STRICT" ]; then echo "the console's own tests need npm"; exit 1; \
 	else echo "SKIPPED: the console's own tests, which need npm"; fi
 
@@ -72,9 +76,13 @@ $(EXAMPLES):
 
 # What builds and tests the console. Without npm or a registry its own tests say
 # that they skip.
-$(MODULES): $(WEB)/package-lock.json
-	@command -v npm >/dev/null 2>&1 && (cd $(WEB) && npm ci --no-audit --no-fund --silent) && touch $@ || \
+$(MODULES): $(WEB)/package-lock.json | $(NODE)
+	@command -v npm >/dev/null 2>&1 && (cd $(WEB) && $(NPM) ci --no-audit --no-fund --silent) && touch $@ || \
 		echo "the packages of the console could not be fetched"
+
+$(CACHE)/node/node_modules/.bin:
+	@npm install --silent --no-audit --no-fund --prefix $(CACHE)/node node@22 npm@10 || \
+		echo "a newer Node could not be fetched"
 
 # axe looks for what keeps people out of the console's pages, likewise.
 $(AXE): testdata/fetch-axe.sh
