@@ -209,7 +209,8 @@ func TestWebhook(t *testing.T) {
 	if d := last[len(last)-1]; d.Status != 401 {
 		t.Errorf("a forged delivery: %d %s", d.Status, d.Answer)
 	}
-	if who := h.must(corbel(t), "webhook", "who", "app"); !strings.Contains(who, "Refused: 1") || !strings.Contains(who, "ANYBODY_AFTER_APPROVAL") {
+	h.until("the refused one is noted", func() bool { return strings.Contains(h.must(corbel(t), "webhook", "who", "app"), "Refused: 1") })
+	if who := h.must(corbel(t), "webhook", "who", "app"); !strings.Contains(who, "ANYBODY_AFTER_APPROVAL") {
 		t.Errorf("who:\n%s", who)
 	}
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -24,7 +25,7 @@ const webhookUsage = `Usage:
     corbel webhook who        PROJECT [flags]
     corbel webhook poll       PROJECT --every DURATION [flags]
     corbel webhook approvals  [PROJECT] [flags]
-    corbel webhook approve    PROJECT NUMBER COMMIT [flags]
+    corbel webhook approve    PROJECT NUMBER COMMIT [--repository NAME] [flags]
 
 Tells what came for the webhook of a project and what came of it. The webhook
 itself is made with create-webhook.
@@ -35,7 +36,7 @@ redeliver   look at a delivery again, whatever came of it: what it matches now
             starts another build
 replay      what would come of a saved payload; - is standard input. The file is
             the JSON body, or headers, an empty line and the body. Nothing is
-            started without --start
+            started without --start, which needs the right to start builds
 who         the ways in which somebody could start a build, the weakest first
 poll        ask the provider for changes every so often, for a server that it
             cannot reach; off ends it. The webhook needs manualCreation. Pushes
@@ -48,14 +49,16 @@ Flags:
     --event NAME           of replay, as the provider calls it (push,
                            pull_request, repo:push, "Merge Request Hook", ...),
                            where the file has no headers
+    --repository NAME      of approve, such as octo/app, where the webhook of an
+                           organization or a group has several with that number
     --output text|json     text is for people (default text)
     --endpoint-url URL, --region REGION, --profile NAME
 
 Example:
     $ corbel webhook replay push.json --project shop --event push
 
-Exit status: 0 done; 1 failed, or with replay: nothing would start; 2 wrong
-usage.
+Exit status: 0 done; 1 failed, or with replay and no --start: nothing would
+start; 2 wrong usage.
 `
 
 // webhooks is "corbel webhook".
@@ -64,12 +67,13 @@ func webhooks(ctx context.Context, args []string, out, errOut io.Writer) error {
 	fs.SetOutput(errOut)
 	fs.Usage = func() { fmt.Fprint(errOut, webhookUsage) }
 	var o client.Overrides
-	var project, event, every, output string
+	var project, event, every, repository, output string
 	var start bool
 	var limit int
 	fs.StringVar(&project, "project", "", "")
 	fs.StringVar(&event, "event", "", "")
 	fs.StringVar(&every, "every", "", "")
+	fs.StringVar(&repository, "repository", "", "")
 	fs.BoolVar(&start, "start", false, "")
 	fs.IntVar(&limit, "limit", 20, "")
 	fs.StringVar(&output, "output", "text", "")
@@ -150,7 +154,11 @@ func webhooks(ctx context.Context, args []string, out, errOut io.Writer) error {
 		if err != nil || number < 1 {
 			return usageError{fmt.Sprintf("%q is not the number of a pull request", operands[1])}
 		}
-		answer, err := ask[corbel.ApprovePullRequestOutput](ctx, cl, "ApprovePullRequest", corbel.ApprovePullRequestInput{ProjectName: &operands[0], PullRequest: &number, Sha: &operands[2]})
+		in := corbel.ApprovePullRequestInput{ProjectName: &operands[0], PullRequest: &number, Sha: &operands[2]}
+		if repository != "" {
+			in.Repository = &repository
+		}
+		answer, err := ask[corbel.ApprovePullRequestOutput](ctx, cl, "ApprovePullRequest", in)
 		if err != nil || p.document(answer) {
 			return err
 		}
@@ -258,10 +266,8 @@ func (p *printer) replay(ctx context.Context, cl *client.Client, file, project, 
 			fmt.Fprintf(p.out, "It is looked at as delivery %s\n", text(answer.Delivery.Id))
 		}
 	}
-	for _, r := range answer.Results {
-		if r.Outcome == corbel.DeliveryOutcomeWOULD_START {
-			return nil
-		}
+	if start || slices.ContainsFunc(answer.Results, func(r corbel.DeliveryResult) bool { return r.Outcome == corbel.DeliveryOutcomeWOULD_START }) {
+		return nil
 	}
 	return exitStatus(1)
 }
@@ -299,7 +305,7 @@ func (p *printer) poll(ctx context.Context, cl *client.Client, project, every st
 		if err != nil || d <= 0 {
 			return usageError{fmt.Sprintf("--every %q: want a duration such as 30s, or off", every)}
 		}
-		seconds = int(d / time.Second)
+		seconds = int((d + time.Second - 1) / time.Second) // less than one is not off
 	}
 	answer, err := ask[corbel.UpdateWebhookPollingOutput](ctx, cl, "UpdateWebhookPolling", corbel.UpdateWebhookPollingInput{ProjectName: &project, Seconds: &seconds})
 	if err != nil || p.document(answer) {

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/corbel-build/corbel/api"
@@ -154,7 +155,8 @@ func Events(hosts *forge.Hosts, hook store.Webhook, d store.Delivery) ([]forge.E
 		if err := json.Unmarshal(body, &p); err != nil {
 			return nil, fmt.Errorf("read an approval: %w", err)
 		}
-		return []forge.Event{{Type: forge.Comment, Repository: p.Repository, SHA: p.SHA, Actor: forge.Person{Login: p.By}, Pull: &forge.PullRequest{Number: p.Number}}}, nil
+		organization, _, _ := strings.Cut(p.Repository, "/")
+		return []forge.Event{{Type: forge.Comment, Repository: p.Repository, Organization: organization, SHA: p.SHA, Actor: forge.Person{Login: p.By}, Pull: &forge.PullRequest{Number: p.Number}}}, nil
 	}
 	provider, ok := hosts.Provider(api.ServerType(hook.Source))
 	if !ok || provider.Deliveries.Parse == nil {

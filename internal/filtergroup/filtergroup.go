@@ -113,6 +113,9 @@ func Check(groups [][]api.WebhookFilter, known []forge.EventType, kind forge.Own
 		if !slices.ContainsFunc(g, func(f api.WebhookFilter) bool { return f.Type == api.WebhookFilterTypeEVENT && !excludes(f) }) {
 			return fmt.Errorf("filter group %d has no filter of type EVENT: add one, such as PUSH", i+1)
 		}
+		if len(eventsOf(g)) == 0 {
+			return fmt.Errorf("the EVENT filters of filter group %d leave no event: it would never match", i+1)
+		}
 	}
 	return nil
 }
@@ -122,11 +125,11 @@ func checkFilter(f api.WebhookFilter, known []forge.EventType, kind forge.OwnerK
 	if pattern == "" {
 		return fmt.Errorf("%s needs a pattern", f.Type)
 	}
-	if len(pattern) > MaxPattern {
-		return fmt.Errorf("the pattern of %s has %d bytes; %d are allowed", f.Type, len(pattern), MaxPattern)
-	}
 	switch f.Type {
 	case api.WebhookFilterTypeEVENT:
+		if err := short(pattern); err != nil {
+			return fmt.Errorf("the pattern of EVENT %w", err)
+		}
 		names := Events(pattern)
 		if len(names) == 0 {
 			return fmt.Errorf("EVENT names no event")
@@ -153,12 +156,31 @@ func checkFilter(f api.WebhookFilter, known []forge.EventType, kind forge.OwnerK
 			return fmt.Errorf("ORGANIZATION_NAME is for webhooks with the scope GITHUB_GLOBAL")
 		}
 	}
+	if err := CheckPattern(pattern); err != nil {
+		return fmt.Errorf("the pattern of %s %w", f.Type, err)
+	}
+	return nil
+}
+
+// CheckPattern says what is wrong with an expression, that of a filter or of a
+// webhook's branchFilter, so that its name can stand before it.
+func CheckPattern(pattern string) error {
+	if err := short(pattern); err != nil {
+		return err
+	}
 	re, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
-		return fmt.Errorf("the pattern of %s is not an RE2 regular expression: %w", f.Type, err)
+		return fmt.Errorf("is not an RE2 regular expression: %w", err)
 	}
 	if p, err := syntax.Compile(re.Simplify()); err != nil || len(p.Inst) > maxProgram {
-		return fmt.Errorf("the pattern of %s repeats too much: use *, + or a smaller number in {}", f.Type)
+		return fmt.Errorf("repeats too much: use *, + or a smaller number in {}")
+	}
+	return nil
+}
+
+func short(pattern string) error {
+	if len(pattern) > MaxPattern {
+		return fmt.Errorf("has %d bytes; %d are allowed", len(pattern), MaxPattern)
 	}
 	return nil
 }
@@ -361,7 +383,7 @@ func cut(s string) string { return forge.Cut(s, 100) }
 func join(list []forge.EventType) string {
 	var names []string
 	for _, e := range list {
-		if slices.Contains(types, e) { // a comment is told of and no event to filter
+		if slices.Contains(types, e) && e != forge.WorkflowJobQueued { // a comment is told of and no event to filter
 			names = append(names, string(e))
 		}
 	}

@@ -397,6 +397,7 @@ func TestCheck(t *testing.T) {
 		{name: "an unknown event", groups: groups("EVENT PUSH", "", "EVENT PUSH, POKE"), want: `filter 1 of filter group 2: EVENT "POKE" is not one of PUSH, `},
 		{name: "an event in small letters", groups: groups("EVENT push"), want: `EVENT "push"`},
 		{name: "a comment", groups: groups("EVENT COMMENT"), want: `EVENT "COMMENT"`},
+		{name: "an event that is excluded again", groups: groups("EVENT PUSH", "", "EVENT PUSH", "!EVENT PUSH,RELEASED"), want: "the EVENT filters of filter group 2 leave no event"},
 		{name: "an unknown excluded event", groups: groups("EVENT PUSH", "!EVENT POKE"), want: `EVENT "POKE"`},
 		{name: "no event in the list", groups: groups("EVENT  , ,"), want: "EVENT names no event"},
 		{name: "an event of runner builds", groups: groups("EVENT WORKFLOW_JOB_QUEUED"), want: "runner builds"},
@@ -432,6 +433,9 @@ func TestCheck(t *testing.T) {
 				t.Errorf("Check: %v, want %q", err, c.want)
 			}
 		})
+	}
+	if err := filtergroup.Check(groups("EVENT push"), known, forge.OfRepository); err == nil || strings.Contains(err.Error(), "WORKFLOW") {
+		t.Errorf("Check proposes an event that it refuses: %v", err)
 	}
 	if err := filtergroup.Check(groups("EVENT PULL_REQUEST_REOPENED"), []forge.EventType{forge.Push}, forge.OfRepository); err == nil || !strings.Contains(err.Error(), "those are PUSH") {
 		t.Errorf("Check of an event that the provider does not tell of: %v", err)
@@ -491,6 +495,17 @@ func TestWho(t *testing.T) {
 		{"named by a pull request", groups("EVENT PULL_REQUEST_CREATED", "ACTOR_ACCOUNT_ID 1|2"), "", nil, []way{{1, filtergroup.Named}}, []string{`"1|2"`}},
 		{"whoever it is is not named", groups("EVENT PULL_REQUEST_CREATED", "ACTOR_ACCOUNT_ID .*", "", "EVENT PUSH", "ACTOR_ACCOUNT_ID [0-9]+"), "", nil,
 			[]way{{1, filtergroup.Anybody}, {2, filtergroup.Writer}}, []string{`ACTOR_ACCOUNT_ID matches ".*"`, `"[0-9]+"`}},
+		{"any number of accounts is not named", groups("EVENT PUSH", "ACTOR_ACCOUNT_ID [0-9]{1,9}", "", "EVENT PUSH", "ACTOR_ACCOUNT_ID 1.", "", "EVENT PUSH", "ACTOR_ACCOUNT_ID 1+", "", "EVENT PUSH", `ACTOR_ACCOUNT_ID \d\d\d\d`), "", nil,
+			[]way{{1, filtergroup.Writer}, {2, filtergroup.Writer}, {3, filtergroup.Writer}, {4, filtergroup.Writer}}, nil},
+		{"a few are", groups("EVENT PUSH", "ACTOR_ACCOUNT_ID ^(?:583231|583232)$", "", "EVENT PUSH", "ACTOR_ACCOUNT_ID 58323[1-4]", "", "EVENT PUSH", "ACTOR_ACCOUNT_ID 1(23)?", "", "EVENT PUSH", "ACTOR_ACCOUNT_ID {06a1b2c3-0000}"), "", nil,
+			[]way{{1, filtergroup.Named}, {2, filtergroup.Named}, {3, filtergroup.Named}, {4, filtergroup.Named}}, nil},
+		{"one of two filters names", groups("EVENT PUSH", "ACTOR_ACCOUNT_ID .*", "ACTOR_ACCOUNT_ID 1", "ACTOR_ACCOUNT_ID [0-9]+"), "", nil, []way{{1, filtergroup.Named}}, []string{`whole id has to match "1"`}},
+		{"a role that everybody has", groups("EVENT PULL_REQUEST_CREATED"), "",
+			&api.PullRequestBuildPolicy{RequiresCommentApproval: api.PullRequestBuildCommentApprovalALL_PULL_REQUESTS, ApproverRoles: []api.PullRequestBuildApproverRole{api.PullRequestBuildApproverRoleGITHUB_ADMIN, api.PullRequestBuildApproverRoleGITHUB_READ}},
+			[]way{{1, filtergroup.Anybody}}, []string{"GITHUB_READ"}},
+		{"a role that everybody has, of forks", groups("EVENT PULL_REQUEST_CREATED"), "",
+			&api.PullRequestBuildPolicy{RequiresCommentApproval: api.PullRequestBuildCommentApprovalFORK_PULL_REQUESTS, ApproverRoles: []api.PullRequestBuildApproverRole{api.PullRequestBuildApproverRoleBITBUCKET_READ}},
+			[]way{{1, filtergroup.Anybody}}, []string{"BITBUCKET_READ"}},
 		{"merges and releases", groups("EVENT PULL_REQUEST_MERGED, RELEASED, PRERELEASED"), "", nil, []way{{1, filtergroup.Writer}, {1, filtergroup.Writer}, {1, filtergroup.Writer}}, []string{"by a merge", "(RELEASED)", "(PRERELEASED)"}},
 		{"a closed one needs no right", groups("EVENT PULL_REQUEST_CLOSED"), "", nil, []way{{1, filtergroup.Anybody}}, []string{"PULL_REQUEST_CLOSED"}},
 		{"every pull request needs an approval", groups("EVENT PUSH, PULL_REQUEST_CREATED"), "", policy(api.PullRequestBuildCommentApprovalALL_PULL_REQUESTS),

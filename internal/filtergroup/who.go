@@ -2,6 +2,8 @@ package filtergroup
 
 import (
 	"fmt"
+	"math"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -95,6 +97,11 @@ func ofEvents(group int, events []forge.EventType, g []api.WebhookFilter, policy
 		}
 	}
 	approvers := strings.Join(roles, ", ")
+	open := slices.IndexFunc(roles, func(r string) bool { return strings.HasSuffix(r, "_READ") })
+	if approval != api.PullRequestBuildCommentApprovalDISABLED && open >= 0 {
+		add(Anybody, "ANYBODY who can open a pull request (%s), with code of their own, where the repository is public: everybody has %s there, and who has one of %s needs no approval", what, roles[open], approvers)
+		return ways
+	}
 	switch approval {
 	case api.PullRequestBuildCommentApprovalALL_PULL_REQUESTS:
 		add(Approved, "anybody who can open a pull request (%s), once somebody with one of %s approves its commit by a comment", what, approvers)
@@ -108,9 +115,40 @@ func ofEvents(group int, events []forge.EventType, g []api.WebhookFilter, policy
 	return ways
 }
 
-// names reports whether a filter names accounts: .* and [0-9]+ do not.
+// names reports whether a filter names accounts, a few: .*, [0-9]{1,9} and 58323.
+// do not.
 func names(f api.WebhookFilter) bool {
-	const nobody = "9007199254740991" // an id that no filter is about
-	all, err := matches(f, nobody)
-	return err == nil && !all
+	const few = 100
+	re, err := syntax.Parse(text(f.Pattern), syntax.Perl)
+	return err == nil && words(re) <= few
+}
+
+// words is how many texts an expression matches as a whole, or more than that.
+func words(re *syntax.Regexp) float64 {
+	n := 1.0
+	switch re.Op {
+	case syntax.OpCharClass:
+		n = 0
+		for i := 0; i < len(re.Rune); i += 2 {
+			n += float64(re.Rune[i+1]-re.Rune[i]) + 1
+		}
+	case syntax.OpAnyChar, syntax.OpAnyCharNotNL, syntax.OpStar, syntax.OpPlus:
+		n = math.Inf(1)
+	case syntax.OpQuest:
+		n = 1 + words(re.Sub[0])
+	case syntax.OpRepeat:
+		if n = math.Inf(1); re.Max >= 0 {
+			n = float64(re.Max-re.Min+1) * math.Pow(words(re.Sub[0]), float64(re.Max))
+		}
+	case syntax.OpAlternate:
+		n = 0
+		for _, sub := range re.Sub {
+			n += words(sub)
+		}
+	case syntax.OpConcat, syntax.OpCapture:
+		for _, sub := range re.Sub {
+			n *= words(sub)
+		}
+	}
+	return n
 }

@@ -1,7 +1,9 @@
 package service
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -127,9 +129,19 @@ func (s *Service) deliver(ctx context.Context, operation string, d store.Deliver
 
 // TestWebhook says what would come of a payload, with the project's filter
 // groups or those that are given. It needs no signature, and with start puts
-// the payload into the inbox like a delivery.
+// the payload into the inbox like a delivery: whatever the payload claims then
+// holds, so this takes the right to start builds.
 func (s CorbelService) TestWebhook(ctx context.Context, in *corbel.TestWebhookInput) (*corbel.TestWebhookOutput, error) {
 	p := access.From(ctx)
+	if value(in.Start) {
+		doc, err := json.Marshal(map[string]*string{"projectName": in.ProjectName})
+		if err != nil {
+			return nil, err
+		}
+		if err := s.Authorize(ctx, "codebuild", "StartBuild", doc); err != nil {
+			return nil, err
+		}
+	}
 	project, w, err := s.webhook(ctx, p.Scope, *in.ProjectName)
 	if err != nil {
 		return nil, err
@@ -169,27 +181,7 @@ func (s CorbelService) TestWebhook(ctx context.Context, in *corbel.TestWebhookIn
 	}
 	out := &corbel.TestWebhookOutput{Results: []corbel.DeliveryResult{}}
 	for _, e := range events {
-		r := delivery.Describe(e)
-		switch {
-		case e.Type == forge.NotOfInterest:
-			r.Outcome, r.Reason = "IGNORED", e.Note
-		case e.Type == forge.Comment:
-			r.Outcome, r.Reason = "IGNORED", "a comment can approve a build and matches no filter"
-		default:
-			v, err := filtergroup.Match(ctx, hook.FilterGroups, value(hook.BranchFilter), e, s.changed(ctx, project, e))
-			if err != nil {
-				r.Outcome, r.Reason = "FAILED", err.Error()
-				break
-			}
-			r.Groups, r.Reason, r.Outcome = v.Groups, v.Reason, "NO_MATCH"
-			if v.Matched {
-				r.Outcome = "WOULD_START"
-				if pol := hook.PullRequestBuildPolicy; e.Pull != nil && pol != nil && pol.RequiresCommentApproval != api.PullRequestBuildCommentApprovalDISABLED {
-					r.Reason += "; the policy " + string(pol.RequiresCommentApproval) + " may ask for an approval first"
-				}
-			}
-		}
-		out.Results = append(out.Results, describeResult(r))
+		out.Results = append(out.Results, describeResult(s.try(ctx, w, project, hook, e)))
 	}
 	if value(in.Start) {
 		if out.Delivery, err = s.deliver(ctx, "TestWebhook", d, "a payload"); err != nil {
@@ -199,30 +191,76 @@ func (s CorbelService) TestWebhook(ctx context.Context, in *corbel.TestWebhookIn
 	return out, nil
 }
 
-// changed lists the files that an event changed, for trying filters.
-func (s *Service) changed(ctx context.Context, project *api.Project, e forge.Event) filtergroup.Files {
-	return func(ctx context.Context) ([]string, bool, error) {
-		if e.FilesKnown {
-			return e.Files, true, nil
-		}
-		a, err := s.Checker.Resolve(ctx, access.From(ctx).Scope, project.Source, project.Source)
+// try says what would come of an event with the filters of hook. It asks the
+// provider for what the payload does not have, as for a delivery.
+func (s *Service) try(ctx context.Context, w store.Webhook, project *api.Project, hook *api.Webhook, e forge.Event) store.Result {
+	r := delivery.Describe(e)
+	if e.Type == forge.NotOfInterest {
+		r.Outcome, r.Reason = "IGNORED", e.Note
+		return r
+	}
+	if why := delivery.Misplaced(s.Hosts, w, project, e); why != "" {
+		r.Outcome, r.Reason = "IGNORED", why
+		return r
+	}
+	if e.Type == forge.Comment {
+		r.Outcome, r.Reason = "IGNORED", "a comment can approve a build and matches no filter"
+		return r
+	}
+	failed := func(err error) store.Result {
+		r.Outcome, r.Reason = "FAILED", err.Error()
+		return r
+	}
+	ask := func(call func(ctx context.Context, f forge.Forge, t forge.Token, repo forge.Repository) error) error {
+		src := delivery.Source(s.Hosts, w, project, e)
+		a, err := s.Checker.Resolve(ctx, w.Scope, src, project.Source)
 		if err != nil {
-			return nil, false, err
+			return err
 		}
-		token, err := a.Token(ctx, credential.ForWebhook)
-		if errors.Is(err, credential.ErrNoCredential) {
-			return e.Files, false, nil
-		} else if err != nil {
-			return nil, false, err
+		t, err := a.Token(ctx, credential.ForWebhook)
+		if err != nil {
+			return err
 		}
 		ctx, cancel := context.WithTimeout(ctx, hookTime)
 		defer cancel()
+		return call(ctx, s.Checker.Forges[a.ServerType], t, a.Repository)
+	}
+	if e.Message == "" && e.SHA != "" && filtergroup.NeedsMessage(hook.FilterGroups) {
+		if err := ask(func(ctx context.Context, f forge.Forge, t forge.Token, repo forge.Repository) (err error) {
+			e.Message, err = f.Message(ctx, repo.Host, t, repo.Name, e.SHA)
+			return err
+		}); err != nil {
+			return failed(fmt.Errorf("read the message of commit %s: %w", e.SHA, err))
+		}
+	}
+	v, err := filtergroup.Match(ctx, hook.FilterGroups, value(hook.BranchFilter), e, func(ctx context.Context) (paths []string, complete bool, err error) {
+		if e.FilesKnown {
+			return e.Files, true, nil
+		}
 		number := 0
 		if e.Pull != nil {
 			number = e.Pull.Number
 		}
-		return s.Checker.Forges[a.ServerType].ChangedFiles(ctx, a.Repository.Host, token, a.Repository.Name, number, e.Before, e.SHA)
+		err = ask(func(ctx context.Context, f forge.Forge, t forge.Token, repo forge.Repository) (err error) {
+			paths, complete, err = f.ChangedFiles(ctx, repo.Host, t, repo.Name, number, e.Before, e.SHA)
+			return err
+		})
+		if errors.Is(err, credential.ErrNoCredential) {
+			return e.Files, false, nil
+		}
+		return paths, complete, err
+	})
+	if err != nil {
+		return failed(err)
 	}
+	r.Groups, r.Reason, r.Outcome = v.Groups, v.Reason, "NO_MATCH"
+	if v.Matched {
+		r.Outcome = "WOULD_START"
+		if pol := hook.PullRequestBuildPolicy; e.Pull != nil && pol != nil && pol.RequiresCommentApproval != api.PullRequestBuildCommentApprovalDISABLED {
+			r.Reason += "; the policy " + string(pol.RequiresCommentApproval) + " may ask for an approval first"
+		}
+	}
+	return r
 }
 
 // DescribeWebhook tells what CodeBuild's API does not of a webhook: where it
@@ -358,31 +396,32 @@ func (s CorbelService) ApprovePullRequest(ctx context.Context, in *corbel.Approv
 	if !commitPattern.MatchString(sha) {
 		return nil, api.InvalidInputException("Invalid sha: give the whole id of the commit that you have looked at")
 	}
-	repository := w.Owner
-	if w.Kind != string(forge.OfRepository) {
-		if repository = value(in.Repository); repository == "" {
-			return nil, api.InvalidInputException("Invalid repository: the webhook watches more than one, so say which")
+	repository := value(in.Repository)
+	if w.Kind == string(forge.OfRepository) {
+		if repository != "" && !strings.EqualFold(repository, w.Owner) {
+			return nil, api.InvalidInputException("Invalid repository: the webhook watches %s", w.Owner)
 		}
-	} else if in.Repository != nil && !strings.EqualFold(*in.Repository, w.Owner) {
-		return nil, api.InvalidInputException("Invalid repository: the webhook watches %s", w.Owner)
+		repository = w.Owner
 	}
 	waiting, err := s.Store.Approvals(ctx, p.Scope, *project.Name)
 	if err != nil {
 		return nil, fmt.Errorf("list pull requests that wait for approval: %w", err)
 	}
-	i := slices.IndexFunc(waiting, func(a store.Approval) bool {
-		return a.Number == *in.PullRequest && strings.EqualFold(a.Repository, repository)
+	waiting = slices.DeleteFunc(waiting, func(a store.Approval) bool {
+		return a.Number != *in.PullRequest || repository != "" && !strings.EqualFold(a.Repository, repository)
 	})
-	if i < 0 {
-		return nil, api.ResourceNotFoundException("No build of pull request %d of %s waits for approval in project %s", *in.PullRequest, repository, *project.Name)
+	switch {
+	case len(waiting) == 0:
+		return nil, api.ResourceNotFoundException("No build of pull request %d of %s waits for approval in project %s", *in.PullRequest, cmp.Or(repository, w.Owner), *project.Name)
+	case len(waiting) > 1:
+		return nil, api.InvalidInputException("Invalid repository: pull requests %d of %s and %s wait; say which", *in.PullRequest, waiting[0].Repository, waiting[1].Repository)
+	case waiting[0].SHA != sha:
+		return nil, api.InvalidInputException("Invalid sha: what waits is commit %s; look at it and approve that one", waiting[0].SHA)
 	}
-	if waiting[i].SHA != sha {
-		return nil, api.InvalidInputException("Invalid sha: what waits is commit %s; look at it and approve that one", waiting[i].SHA)
-	}
-	d, err := delivery.Permitted(store.Delivery{Scope: w.Scope, Project: w.Project, Hook: w.Address}, waiting[i].Repository, *in.PullRequest, sha, p.User)
+	d, err := delivery.Permitted(store.Delivery{Scope: w.Scope, Project: w.Project, Hook: w.Address}, waiting[0].Repository, *in.PullRequest, sha, p.User)
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.deliver(ctx, "ApprovePullRequest", d, fmt.Sprintf("pull request %d of %s at %s", *in.PullRequest, repository, sha))
+	out, err := s.deliver(ctx, "ApprovePullRequest", d, fmt.Sprintf("pull request %d of %s at %s", *in.PullRequest, waiting[0].Repository, sha))
 	return &corbel.ApprovePullRequestOutput{Delivery: out}, err
 }

@@ -195,6 +195,9 @@ func (s *Service) UpdateWebhook(ctx context.Context, in *api.UpdateWebhookInput)
 	}
 	if in.PullRequestBuildPolicy != nil {
 		doc.PullRequestBuildPolicy = in.PullRequestBuildPolicy
+	} else if old := doc.PullRequestBuildPolicy; old != nil && w.Source != project.Source.Type {
+		// Another provider has other roles: those that may write there.
+		doc.PullRequestBuildPolicy = &api.PullRequestBuildPolicy{RequiresCommentApproval: old.RequiresCommentApproval}
 	}
 	if err := s.checkWebhook(target, &doc); err != nil {
 		return nil, err
@@ -458,11 +461,8 @@ func (s *Service) checkWebhook(t hookTarget, w *api.Webhook) error {
 		if len(w.FilterGroups) > 0 {
 			return api.InvalidInputException("Invalid webhook: branchFilter and filterGroups cannot be used together. Put the branches into a filter of type HEAD_REF")
 		}
-		if len(*w.BranchFilter) > filtergroup.MaxPattern {
-			return api.InvalidInputException("Invalid branchFilter: it has %d bytes; %d are allowed", len(*w.BranchFilter), filtergroup.MaxPattern)
-		}
-		if _, err := regexp.Compile(*w.BranchFilter); err != nil {
-			return api.InvalidInputException("Invalid branchFilter: it is not an RE2 regular expression: %v", err)
+		if err := filtergroup.CheckPattern(*w.BranchFilter); err != nil {
+			return api.InvalidInputException("Invalid branchFilter: it %v", err)
 		}
 	}
 	if err := filtergroup.Check(w.FilterGroups, t.provider.Deliveries.Events, t.owner.Kind); err != nil {

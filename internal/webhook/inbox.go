@@ -49,9 +49,11 @@ const (
 // Run looks at deliveries, and removes hooks and old deliveries, until ctx
 // ends.
 func (in *Inbox) Run(ctx context.Context) error {
-	timer, sweep := time.NewTimer(0), time.NewTimer(sweepEvery)
+	timer, sweep, note := time.NewTimer(0), time.NewTimer(sweepEvery), time.NewTicker(noteEvery)
 	defer timer.Stop()
 	defer sweep.Stop()
+	defer note.Stop()
+	defer in.noteRefused(context.WithoutCancel(ctx))
 	done := make(chan string) // addresses whose goroutine has ended
 	busy := map[string]bool{}
 	for {
@@ -67,6 +69,9 @@ func (in *Inbox) Run(ctx context.Context) error {
 			delete(busy, hook)
 		case <-sweep.C:
 			sweep.Reset(in.sweep(ctx))
+			continue
+		case <-note.C:
+			in.noteRefused(ctx)
 			continue
 		}
 		in.remove(ctx)
@@ -282,7 +287,7 @@ func (c *candidate) decide(ctx context.Context, d store.Delivery, r *store.Resul
 	if c.Type == forge.NotOfInterest {
 		return ignore("%s", c.Note)
 	}
-	if why := c.misplaced(); why != "" {
+	if why := delivery.Misplaced(c.in.Credentials.Hosts, c.hook, c.project, c.Event); why != "" {
 		return ignore("%s", why)
 	}
 	if c.Type == forge.Comment {
@@ -327,39 +332,9 @@ func (c *candidate) complete(ctx context.Context) (why string, err error) {
 	return "", nil
 }
 
-// misplaced says why the event is none of the webhook's, "" if it is.
-func (c *candidate) misplaced() string {
-	switch kind := forge.OwnerKind(c.hook.Kind); kind {
-	case forge.OfOrganization:
-		if !strings.EqualFold(c.Organization, c.hook.Owner) {
-			return fmt.Sprintf("it is of %q, and the webhook watches the organization %s", forge.Cut(c.Repository, 200), c.hook.Owner)
-		}
-		return ""
-	case forge.OfGroup:
-		if !strings.HasPrefix(strings.ToLower(c.Repository), strings.ToLower(c.hook.Owner)+"/") {
-			return fmt.Sprintf("it is of %q, and the webhook watches the group %s", forge.Cut(c.Repository, 200), c.hook.Owner)
-		}
-		return ""
-	case forge.OfEnterprise:
-		return ""
-	}
-	if !strings.EqualFold(c.Repository, c.hook.Owner) {
-		return fmt.Sprintf("it is of %q, and the webhook watches %s; if the repository was renamed, correct the project's source location and update the webhook", forge.Cut(c.Repository, 200), c.hook.Owner)
-	}
-	repo, err := c.in.Credentials.Hosts.Locate(c.project.Source.Type, deref(c.project.Source.Location))
-	if err != nil || !strings.EqualFold(repo.Name, c.hook.Owner) || repo.Host.Name != c.hook.Host {
-		return fmt.Sprintf("the project's source is another one than the webhook watches, %s at %s: update the webhook", c.hook.Owner, c.hook.Host)
-	}
-	return ""
-}
-
 // source is the project's source for the event's repository.
 func (c *candidate) source() *api.ProjectSource {
-	src := *c.project.Source
-	if c.hook.Kind != string(forge.OfRepository) {
-		src.Location = new(c.in.Credentials.Hosts.Address(api.ServerType(c.hook.Source), c.hook.Host, c.Repository))
-	}
-	return &src
+	return delivery.Source(c.in.Credentials.Hosts, c.hook, c.project, c.Event)
 }
 
 // ask calls the provider, with the credential of the project's source. ok is

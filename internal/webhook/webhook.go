@@ -54,8 +54,8 @@ const (
 	// then. Providers give up after ten seconds themselves. Source: GitHub, "Best
 	// practices for using webhooks".
 	bodyTime = 10 * time.Second
-	// noteEvery bounds how often the store is told of refused deliveries.
-	noteEvery = 5 * time.Second
+	// noteEvery is how often the store is told of refused deliveries.
+	noteEvery = 2 * time.Second
 )
 
 // A Config is what an Inbox works with.
@@ -86,9 +86,10 @@ type Inbox struct {
 }
 
 type refusal struct {
-	count  int
-	reason string
-	told   time.Time
+	project string
+	count   int
+	reason  string    // of the last
+	last    time.Time // when
 }
 
 // New returns an inbox.
@@ -127,7 +128,7 @@ func (in *Inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	refuse := func(status int, reason string) {
-		in.refuse(ctx, hook, reason)
+		in.refuse(hook, reason)
 		answer(status, "%s", reason)
 	}
 	provider, ok := in.Credentials.Hosts.Provider(api.ServerType(hook.Source))
@@ -233,24 +234,25 @@ func digest(body []byte) []byte {
 
 // refuse counts a refused delivery. Anybody can send some, so the store and the
 // log hear of them once in a while.
-func (in *Inbox) refuse(ctx context.Context, hook store.Webhook, reason string) {
+func (in *Inbox) refuse(hook store.Webhook, reason string) {
 	in.mu.Lock()
+	defer in.mu.Unlock()
 	r := in.refused[hook.Address]
-	r.count, r.reason = r.count+1, reason
-	tell := in.Now().Sub(r.told) >= noteEvery
-	count := r.count
-	if tell {
-		r.count, r.told = 0, in.Now()
-	}
-	in.refused[hook.Address] = r
+	in.refused[hook.Address] = refusal{hook.Project, r.count + 1, reason, in.Now()}
+}
+
+// noteRefused tells the store and the log of the deliveries that were refused
+// since the last time.
+func (in *Inbox) noteRefused(ctx context.Context) {
+	in.mu.Lock()
+	list := in.refused
+	in.refused = map[string]refusal{}
 	in.mu.Unlock()
-	if !tell {
-		return
-	}
-	in.Log.WarnContext(ctx, "delivery refused", "project", hook.Project, "reason", reason, "times", count)
-	ctx = context.WithoutCancel(ctx)
-	if err := in.Store.Update(ctx, func(tx store.Tx) error { return tx.NoteRefused(ctx, hook.Address, count, reason, in.Now()) }); err != nil {
-		in.Log.ErrorContext(ctx, "note a refused delivery", "error", err)
+	for address, r := range list {
+		in.Log.WarnContext(ctx, "delivery refused", "project", r.project, "reason", r.reason, "times", r.count)
+		if err := in.Store.Update(ctx, func(tx store.Tx) error { return tx.NoteRefused(ctx, address, r.count, r.reason, r.last) }); err != nil {
+			in.Log.ErrorContext(ctx, "note a refused delivery", "error", err)
+		}
 	}
 }
 
