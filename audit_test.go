@@ -16,7 +16,8 @@ import (
 // Everything that happens to a credential is a line, and a changed line shows.
 func TestAudit(t *testing.T) {
 	t.Parallel()
-	needs(t, "aws", "git")
+	awsCLI(t)
+	needs(t, "git")
 	host, _ := newHost(t, map[string]string{"buildspec.yml": "version: 0.2\nphases: {build: {commands: [\"true\"]}}\n"})
 	s := serve(t, "-host", "github.com="+host.URL)
 	file := filepath.Join(t.TempDir(), "import.json")

@@ -108,7 +108,7 @@ func (s *server) credentials(aws string) []map[string]string {
 func TestConsole_PageGitHub(t *testing.T) {
 	t.Parallel()
 	needs(t, "git")
-	aws := needs(t, "aws")
+	aws := awsCLI(t)
 	gate := newGate(t)
 	host, sha := newHost(t, map[string]string{"buildspec.yml": gated(gate), "word": "before the gate"})
 	s := serve(t, "-host", "github.com="+host.URL)
@@ -207,7 +207,7 @@ func (b *tab) watchBuild(g gate) {
 func TestConsole_PageBitbucket(t *testing.T) {
 	t.Parallel()
 	needs(t, "git")
-	aws := needs(t, "aws")
+	aws := awsCLI(t)
 	gate := newGate(t)
 	host, err := forgetest.New(forgetest.Options{Dialect: &forgetest.Bitbucket})
 	if err != nil {
@@ -255,7 +255,7 @@ func TestConsole_PageBitbucket(t *testing.T) {
 // scopes that are missing with what each is for. Then it is disconnected.
 func TestConsole_Tokens(t *testing.T) {
 	t.Parallel()
-	aws := needs(t, "aws")
+	aws := awsCLI(t)
 	host, _ := newHost(t, map[string]string{"x": "y"})
 	const refusedToken, narrow = "ghp_RefusedInConsoleTests000000000000001", "ghp_NarrowInConsoleTests0000000000000001"
 	host.AddToken(forgetest.Token{Value: narrow, Login: "octocat", Scopes: []string{"repo:status"}})
@@ -312,7 +312,7 @@ func TestConsole_Tokens(t *testing.T) {
 // project as the form does.
 func TestConsole_AsAWSCLI(t *testing.T) {
 	t.Parallel()
-	aws := needs(t, "aws")
+	aws := awsCLI(t)
 	host, _ := newHost(t, map[string]string{"x": "y"})
 	s := serve(t, "-builds", "0", "-host", "github.com="+host.URL)
 	s.load(planted)

@@ -37,6 +37,29 @@ func needs(t *testing.T, names ...string) string {
 	return ""
 }
 
+// knowing is whether the AWS CLI found first knows the newest members of the
+// API that a test gives it. Debian 12's own, 2.9.19, does not, nor does it read
+// AWS_ENDPOINT_URL.
+var knowing = sync.OnceValue(func() bool {
+	out, err := exec.Command("aws", "codebuild", "create-webhook", "--generate-cli-skeleton").Output()
+	return err == nil && strings.Contains(string(out), "pullRequestBuildPolicy")
+})
+
+// awsCLI returns the AWS CLI, or skips the test where there is none that knows
+// today's CodeBuild.
+func awsCLI(t *testing.T) string {
+	t.Helper()
+	path := needs(t, "aws")
+	if !knowing() {
+		const text = "the AWS CLI is older than what is tested with it; install a current one"
+		if strict {
+			t.Fatal(text)
+		}
+		t.Skip(text)
+	}
+	return path
+}
+
 // binary builds the program once.
 var binary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "corbel-test-")

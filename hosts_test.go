@@ -18,7 +18,8 @@ import (
 // authorities that are named for it, and no longer than it is listed.
 func TestHosts_Enterprise(t *testing.T) {
 	t.Parallel()
-	needs(t, "aws", "git")
+	awsCLI(t)
+	needs(t, "git")
 	host, err := forgetest.New(forgetest.Options{TLS: true})
 	if err != nil {
 		t.Fatal(err)

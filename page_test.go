@@ -81,7 +81,7 @@ func TestPage_AWSCLI(t *testing.T) {
 			t.Parallel()
 			program := c.program
 			if program == "" {
-				program = needs(t, "aws")
+				program = awsCLI(t)
 			} else {
 				program = needs(t, program)
 			}

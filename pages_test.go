@@ -11,7 +11,7 @@ import (
 // goes on from the other's token.
 func TestPages_ResumeAcrossClients(t *testing.T) {
 	t.Parallel()
-	needs(t, "aws")
+	awsCLI(t)
 	s := serve(t, "-builds", "0")
 	var who struct{ Account string }
 	if err := json.Unmarshal([]byte(s.must("aws", "sts", "get-caller-identity")), &who); err != nil {

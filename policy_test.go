@@ -14,7 +14,7 @@ import (
 // replacing tokens, one project is not another, and an ended key does nothing.
 func TestPolicy(t *testing.T) {
 	t.Parallel()
-	needs(t, "aws")
+	awsCLI(t)
 	s := serve(t, "-verify-credentials", "off")
 	s.load(planted)
 	spec := "version: 0.2\nphases: {build: {commands: [\"true\"]}}\n"

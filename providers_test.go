@@ -16,7 +16,8 @@ import (
 // a status on its commit, check, delete.
 func TestProviders(t *testing.T) {
 	t.Parallel()
-	needs(t, "aws", "git")
+	awsCLI(t)
+	needs(t, "git")
 	for name, c := range map[string]struct {
 		dialect  *forgetest.Dialect
 		server   string

@@ -17,7 +17,7 @@ import (
 // The life of a secret and of a parameter, with the real AWS CLI.
 func TestSecrets_AWSCLI(t *testing.T) {
 	t.Parallel()
-	needs(t, "aws")
+	awsCLI(t)
 	s := serve(t, "-builds", "0")
 	ask := func(args ...string) map[string]any {
 		t.Helper()
@@ -127,7 +127,8 @@ func TestSecrets_AWSCLI(t *testing.T) {
 // are kept in secrets and parameters.
 func TestSecrets_OfBuilds(t *testing.T) {
 	t.Parallel()
-	needs(t, "aws", "git")
+	awsCLI(t)
+	needs(t, "git")
 	sum := fmt.Sprintf("%x", sha256.Sum256([]byte("PlantedPassword1PlantedWhole2PlantedKey3PlantedPassword1"))) // the build must not contain the values
 	host, _ := newHost(t, map[string]string{"buildspec.yml": `version: 0.2
 env:
@@ -230,7 +231,7 @@ func TestSecrets_Elsewhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out struct{ ARN string }
-		if err := json.Unmarshal([]byte(vault.must(needs(t, "aws"), "secretsmanager", "create-secret", "--name", name, "--secret-string", "file://"+file)), &out); err != nil {
+		if err := json.Unmarshal([]byte(vault.must(awsCLI(t), "secretsmanager", "create-secret", "--name", name, "--secret-string", "file://"+file)), &out); err != nil {
 			t.Fatal(err)
 		}
 		return out.ARN
@@ -238,7 +239,7 @@ func TestSecrets_Elsewhere(t *testing.T) {
 	const plain, parameter = "PlantedElsewhere0001", "PlantedElsewhere0002"
 	secret("plain", plain)
 	token := secret("token", `{"ServerType":"GITHUB","AuthType":"PERSONAL_ACCESS_TOKEN","Token":"`+planted+`"}`)
-	vault.must(needs(t, "aws"), "ssm", "put-parameter", "--name", "param", "--type", "SecureString", "--value", parameter)
+	vault.must(awsCLI(t), "ssm", "put-parameter", "--name", "param", "--type", "SecureString", "--value", parameter)
 
 	s := serve(t)
 	s.stop()

@@ -59,7 +59,7 @@ func TestServe_Refuses(t *testing.T) {
 // "corbel env -profile" writes a profile that the AWS CLI reads.
 func TestEnv_Profile(t *testing.T) {
 	t.Parallel()
-	program := needs(t, "aws")
+	program := awsCLI(t)
 	s := serve(t, "-builds", "0")
 	dir := t.TempDir()
 	env := append(os.Environ(), "AWS_CONFIG_FILE="+dir+"/config", "AWS_SHARED_CREDENTIALS_FILE="+dir+"/credentials")

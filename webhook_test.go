@@ -37,7 +37,7 @@ type hooked struct {
 func newHooked(t *testing.T, files map[string]string, args ...string) *hooked {
 	t.Helper()
 	needs(t, "git")
-	aws := needs(t, "aws")
+	aws := awsCLI(t)
 	host, sha := newHost(t, files)
 	host.AddPerson(forgetest.Person{Login: "mallory"})
 	if err := host.SetRole("octo/app", "octocat", "admin"); err != nil {
