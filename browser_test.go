@@ -572,6 +572,22 @@ func (b *tab) settles() {
 	})
 }
 
+// passes lets time go by for the page, which it does faster than for us. The
+// page stands still afterwards.
+func (b *tab) passes(d time.Duration) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	over := chromedp.Events(ctx, emulation.VirtualTimeBudgetExpired)
+	tell(b, emulation.SetVirtualTimePolicy, emulation.SetVirtualTimePolicyParams{Policy: emulation.VirtualTimePolicyPauseIfNetworkFetchesPending, Budget: new(float64(d.Milliseconds()))})
+	for _, err := range over {
+		if err != nil {
+			b.t.Fatalf("let %v pass: %v", d, err)
+		}
+		return
+	}
+}
+
 // evaluate is the value of an expression or a promise of JavaScript.
 func evaluate[T any](b *tab, expression string) T {
 	b.t.Helper()

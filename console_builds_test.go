@@ -93,6 +93,10 @@ phases:
 		return nil
 	})
 
+	// The log needs no project.
+	if _, err := s.client().DeleteProject(t.Context(), &api.DeleteProjectInput{Name: new("long")}); err != nil {
+		t.Fatal(err)
+	}
 	gate.Close()
 	b.reads("The log is complete.")
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -206,6 +207,44 @@ func TestConsole_SessionEnds(t *testing.T) {
 	b.find("link", "typed")
 	if b.has("link", "lost") {
 		t.Error("a form was saved without a session")
+	}
+}
+
+// What was refused for good is not asked for again and again, and what was
+// deleted is not asked for at all.
+func TestConsole_AsksNoMore(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "-builds", "0")
+	s.project("app", "version: 0.2\nphases: {build: {commands: [\"true\"]}}\n")
+	count := func(b *tab) (n int) {
+		b.heard.mu.Lock()
+		defer b.heard.mu.Unlock()
+		for _, text := range b.heard.list {
+			if strings.Contains(text, refused) {
+				n++
+			}
+		}
+		return n
+	}
+	b := s.console("builds/app:none")
+	b.expects(refused)
+	b.reads("Invalid build ID provided")
+	b.passes(30 * time.Second)
+	if n := count(b); n != 1 {
+		t.Errorf("a build that cannot be was asked for %d times", n)
+	}
+
+	// Somebody else deletes the project that the page is about.
+	b = s.console("projects/app")
+	b.expects(refused)
+	b.reads("No builds yet")
+	if _, err := s.client().DeleteProject(t.Context(), &api.DeleteProjectInput{Name: new("app")}); err != nil {
+		t.Fatal(err)
+	}
+	b.passes(time.Minute)
+	b.reads("There is no such project")
+	if n := count(b); n > 1 {
+		t.Errorf("the builds of a project that is gone were asked for %d times", n)
 	}
 }
 

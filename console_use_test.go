@@ -43,7 +43,6 @@ func TestConsole_Keyboard(t *testing.T) {
 	s := serve(t, "-builds", "0")
 	s.project("app", "version: 0.2\nphases: {build: {commands: [\"true\"]}}\n")
 	b := s.console("projects")
-	b.expects(refused) // the page of the project reads it once more while it is left
 	b.focus("link", "app")
 	b.press(kb.Enter)
 	b.find("heading", "app")
@@ -71,7 +70,7 @@ func TestConsole_Webhook(t *testing.T) {
 	gate := newGate(t)
 	h := newHooked(t, map[string]string{"buildspec.yml": "version: 0.2\nphases:\n  build:\n    commands:\n      - echo \"as $MODE\"; if [ \"$MODE\" != short ]; then " + gate.command() + "; fi\n"})
 	b := h.console("projects/app/edit")
-	b.expects(refused) // a log is asked for before it has a line
+	b.expects(refused) // of the webhook with a pattern that is none
 	b.click("checkbox", "Rebuild every time a code change is pushed to this repository*")
 	b.click("button", "Add condition")
 	b.fill("Pattern", "^refs/heads/ma*in(")
@@ -84,7 +83,9 @@ func TestConsole_Webhook(t *testing.T) {
 		t.Fatalf("the host has the hooks %+v", hooks)
 	}
 
-	// The groups are tried with a sample, by what the form has and not what is saved.
+	// The groups are tried with a sample, by what the form has and not what is
+	// saved. From here on nothing is refused.
+	b = b.another()
 	b.goTo("projects/app/edit")
 	b.click("button", "Test the filter groups*")
 	b.click("button", "Insert a sample push")
@@ -127,4 +128,34 @@ func TestConsole_Webhook(t *testing.T) {
 	b.goTo("projects/app/webhook")
 	b.click("button", "push No group matches*")
 	b.reads(`HEAD_REF does not match "refs/heads/topic"`)
+}
+
+// A project without a source begins with commands that build as they are.
+func TestConsole_NoSource(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	b := s.console("projects/create")
+	b.fill("Project name", "app")
+	b.choose("Source provider", "No source")
+	b.find("radio", "Insert build commands*")
+	if !with[bool](b, "radio", "Insert build commands*", `function () { return this.checked }`) || !with[bool](b, "radio", "Use a buildspec file*", `function () { return this.disabled }`) {
+		t.Error("the commands can be elsewhere than in the project")
+	}
+	b.reads("build: 1 command")
+
+	// With a source they are the file's again, unless somebody wrote some.
+	b.choose("Source provider", "GitHub")
+	b.find("textbox", "Buildspec name*")
+	b.choose("Source provider", "No source")
+	b.fill("Build commands", "version: 0.2\nphases:\n  build:\n    commands:\n      - echo mine\n")
+	b.choose("Source provider", "GitHub")
+	if got := b.value("textbox", "Build commands"); !strings.Contains(got, "echo mine") {
+		t.Errorf("the commands are %q", got)
+	}
+	b.click("radio", "Use a buildspec file*")
+	b.choose("Source provider", "No source")
+	b.click("button", "Create build project")
+	b.find("heading", "app")
+	b.click("button", "Start build")
+	b.reads("Hello from app:", "The log is complete.", "Succeeded")
 }

@@ -40,10 +40,8 @@ func (s *server) project(name, buildspec string) {
 // projectOf creates a project with these sources, the primary one first.
 func (s *server) projectOf(name string, primary *api.ProjectSource, secondary ...api.ProjectSource) {
 	s.t.Helper()
-	list := s.must(corbel(s.t), "keys", "list", "-data", s.data)
-	account := strings.Fields(strings.Split(list, "\n")[1])[1]
 	_, err := s.client().CreateProject(context.Background(), &api.CreateProjectInput{
-		Name: &name, ServiceRole: new("arn:aws:iam::" + account + ":role/x"),
+		Name: &name, ServiceRole: new("arn:aws:iam::" + s.account() + ":role/x"),
 		Source: primary, SecondarySources: secondary,
 		Artifacts:   &api.ProjectArtifacts{Type: api.ArtifactsTypeNO_ARTIFACTS},
 		Environment: &api.ProjectEnvironment{Type: api.EnvironmentTypeLINUX_CONTAINER, Image: new("host"), ComputeType: api.ComputeTypeBUILD_GENERAL1_SMALL},
@@ -51,6 +49,13 @@ func (s *server) projectOf(name string, primary *api.ProjectSource, secondary ..
 	if err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// account is the one that the server was made with.
+func (s *server) account() string {
+	s.t.Helper()
+	list := s.must(corbel(s.t), "keys", "list", "-data", s.data)
+	return strings.Fields(strings.Split(list, "\n")[1])[1]
 }
 
 // until waits until something is so.

@@ -2,6 +2,8 @@ package runner
 
 import (
 	"fmt"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,7 +50,9 @@ func (b *build) openLog() (*output, error) {
 	}
 	l := b.Doc.Logs
 	l.GroupName, l.StreamName = &group, &stream
-	l.DeepLink = new(b.r.URL + "/cloudwatch/home?region=" + b.Region + "#logEvent:group=" + group + ";stream=" + stream)
+	// The fragment has AWS's form; build is ours, since a name of a log need not
+	// tell whose it is.
+	l.DeepLink = new(b.r.URL + "/cloudwatch/home?region=" + b.Region + "&build=" + *b.Doc.Id + "#logEvent:group=" + fragment(group) + ";stream=" + fragment(stream))
 	l.CloudWatchLogsArn = new("arn:aws:logs:" + b.Region + ":" + b.Account + ":log-group:" + group + ":log-stream:" + stream)
 
 	o := &output{now: b.r.Now, log: w, quit: make(chan struct{}), done: make(chan struct{})}
@@ -57,6 +61,9 @@ func (b *build) openLog() (*output, error) {
 	go o.flusher()
 	return o, nil
 }
+
+// fragment writes a name into the fragment of an address.
+func fragment(name string) string { return strings.ReplaceAll(url.PathEscape(name), "%2F", "/") }
 
 // flusher lets readers see unfinished lines. close ends it.
 func (o *output) flusher() {

@@ -73,14 +73,21 @@ func New(c Config) (http.Handler, error) {
 		Principal:    func(ctx context.Context) string { return access.From(ctx).ARN() },
 		Log:          c.Log,
 	})
+	// Only a proxy that takes the prefix off has seen whether an address without
+	// a page ended in a slash, so a relative one could lead beside the prefix.
+	home := "console/"
+	if s.public.Path != "" {
+		home = s.public.Path + "/console/"
+	}
 	mux := http.NewServeMux()
 	for _, at := range slices.Compact([]string{"", s.public.Path}) {
 		mux.HandleFunc("POST "+at+"/{$}", s.call)
 		mux.HandleFunc("GET "+at+"/healthz", s.health)
 		mux.HandleFunc("GET "+at+"/badges", s.badge)
 		mux.Handle("POST "+at+credential.HookPath, s.Webhooks)
-		mux.HandleFunc("GET "+at+"/{$}", func(w http.ResponseWriter, _ *http.Request) { redirect(w, "console/") })
+		mux.HandleFunc("GET "+at+"/{$}", func(w http.ResponseWriter, _ *http.Request) { redirect(w, home) })
 		mux.HandleFunc("GET "+at+"/console", func(w http.ResponseWriter, _ *http.Request) { redirect(w, "console/") })
+		mux.HandleFunc("GET "+at+"/cloudwatch/home", deepLink)
 		mux.Handle("GET "+at+"/console/", program)
 		mux.HandleFunc("GET "+at+"/console/login", s.loginForm)
 		mux.HandleFunc("POST "+at+"/console/login", s.login)

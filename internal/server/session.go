@@ -85,6 +85,13 @@ func redirect(w http.ResponseWriter, to string) {
 	w.WriteHeader(http.StatusSeeOther)
 }
 
+// deepLink serves the address of a build's log, as builds have it, by leading
+// to the console's page that finds the build. The log's name is in the
+// fragment, which a browser keeps when it is led on.
+func deepLink(w http.ResponseWriter, r *http.Request) {
+	redirect(w, "../console/deep-link?"+r.URL.Query().Encode())
+}
+
 // within returns next if it is a page of the console, given relative to
 // /console/; else the first page.
 func within(next string) string {

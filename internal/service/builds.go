@@ -262,7 +262,7 @@ func (s *Service) submit(p store.Scope, initiator string, b *api.Build) {
 	b.Initiator = new(initiator)
 	phase.Submit(b, s.Now())
 	// The word null is what clients look for until the log exists.
-	b.Logs.DeepLink = new(s.URL + "/cloudwatch/home?region=" + p.Region + "#logEvent:group=null;stream=null")
+	b.Logs.DeepLink = new(s.URL + "/cloudwatch/home?region=" + p.Region + "&build=" + *b.Id + "#logEvent:group=null;stream=null")
 	b.Logs.CloudWatchLogsArn = new("arn:aws:logs:" + p.Region + ":" + p.Account + ":log-group:null:log-stream:null")
 }
 

@@ -59,7 +59,7 @@ func TestStartBuild_FreshBuild(t *testing.T) {
 			{PhaseType: api.BuildPhaseTypeQUEUED, StartTime: at},
 		},
 		Logs: &api.LogsLocation{
-			DeepLink:          new("http://127.0.0.1:8040/cloudwatch/home?region=us-west-2#logEvent:group=null;stream=null"),
+			DeepLink:          new("http://127.0.0.1:8040/cloudwatch/home?region=us-west-2&build=" + *got.Id + "#logEvent:group=null;stream=null"),
 			CloudWatchLogsArn: new("arn:aws:logs:us-west-2:123456789012:log-group:null:log-stream:null"),
 			CloudWatchLogs:    &api.CloudWatchLogsConfig{Status: api.LogsConfigStatusTypeENABLED},
 			S3Logs:            &api.S3LogsConfig{Status: api.LogsConfigStatusTypeDISABLED, EncryptionDisabled: new(false)},

@@ -39,6 +39,11 @@ export class APIError extends Error {
   get temporary(): boolean {
     return this.status === 0 || this.status >= 502 || this.code === "ThrottlingException";
   }
+
+  /** Whether the same request will be refused again: what it names is not there, or may not be had. */
+  get final(): boolean {
+    return this.status >= 400 && this.status < 500 && !this.temporary;
+  }
 }
 
 const regionKey = "corbel.region";
@@ -148,6 +153,9 @@ export interface CallOptions<T> {
   keep?: boolean;
 }
 
+/** Milliseconds until a question is asked again: those that are given, but never for what was refused for good. */
+export const askAgain = (last: APIError | null, ms: number | false) => (last instanceof APIError && last.final ? false : ms);
+
 /** The answer of an operation that reads. Equal calls of a page share one request. */
 export function useCall<O extends Operation>(operation: O, input: Input<O>, options: CallOptions<Output<O>> = {}) {
   const { poll, skip, keep } = options;
@@ -155,15 +163,27 @@ export function useCall<O extends Operation>(operation: O, input: Input<O>, opti
     queryKey: [operation, input],
     queryFn: ({ signal }) => call(operation, input, signal),
     enabled: !skip,
-    refetchInterval: typeof poll === "function" ? (q) => poll(q.state.data) : (poll ?? false),
+    refetchInterval: (q) => askAgain(q.state.error, typeof poll === "function" ? poll(q.state.data) : (poll ?? false)),
     ...(keep && { placeholderData: keepPreviousData }),
   });
 }
 
-/** An operation that changes something. When it has, everything on the page is read again. */
-export function useAction<O extends Operation>(operation: O) {
+/** Gives the answer of an operation where it is known without asking. */
+export function answer<O extends Operation>(operation: O, input: Input<O>, output: Output<O>) {
+  queries.setQueryData([operation, input], output);
+}
+
+/**
+ * An operation that changes something. When it has, everything on the page is
+ * read again; unless it took away what the page is about, which leave then
+ * leaves: the next page reads what it needs.
+ */
+export function useAction<O extends Operation>(operation: O, leave?: () => void) {
   return useMutation<Output<O>, APIError, Input<O>>({
     mutationFn: (input) => call(operation, input),
-    onSuccess: () => queries.invalidateQueries(),
+    onSuccess: () => {
+      leave?.();
+      return queries.invalidateQueries(leave && { refetchType: "none" });
+    },
   });
 }

@@ -29,6 +29,7 @@ export const pages: Page[] = [
   { path: "projects/:project/webhook", crumb: "Webhook", load: () => import("./pages/project-webhook") },
   { path: "builds", crumb: "Builds", group: "Build", load: () => import("./pages/builds") },
   { path: "builds/:build", crumb: ":", load: () => import("./pages/build") },
+  { path: "deep-link", crumb: "Log", load: () => import("./pages/deep-link") },
   { path: "credentials", crumb: "Credentials", group: "Source", load: () => import("./pages/credentials") },
   { path: "access-keys", crumb: "Access keys", group: "Administration", load: () => import("./pages/access-keys") },
   { path: "hosts", crumb: "Hosts", group: "Administration", load: () => import("./pages/hosts") },

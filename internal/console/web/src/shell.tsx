@@ -16,9 +16,11 @@ import { useTheme, type Theme } from "./theme";
 import { flashes } from "./ui/flash";
 import { useFollow } from "./ui/link";
 
-/** The way to the sign-in page, and from there back to where the user is. */
+/** The way to the sign-in page, and from there back to where the user is: also to the region, which another tab would not know. */
 export function loginAddress(): string {
-  const here = location.pathname.slice(root.pathname.length) + location.search + location.hash;
+  const { pathname, searchParams, hash } = new URL(location.href);
+  if (chosenRegion()) searchParams.set("region", chosenRegion());
+  const here = pathname.slice(root.pathname.length) + (searchParams.size > 0 ? `?${searchParams}` : "") + hash;
   return `${new URL("login", root).href}?next=${encodeURIComponent(here)}`;
 }
 

@@ -7,7 +7,7 @@ import Table from "@cloudscape-design/components/table";
 import { keepPreviousData, useInfiniteQuery, type InfiniteData } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
 import { useNavigate, useSearchParams } from "react-router";
-import { call, useCall, type APIError, type Output } from "../api";
+import { askAgain, call, useCall, type APIError, type Output } from "../api";
 import { StatusTypeValues, type StatusType } from "../api.gen";
 import { words } from "../project/webhook";
 import { useRested } from "../ui/editor";
@@ -56,7 +56,7 @@ export function BuildList({ project }: { project?: string }) {
     initialPageParam: undefined,
     getNextPageParam: (last) => last.nextToken,
     placeholderData: keepPreviousData,
-    refetchInterval: (q) => (q.state.data?.pages.some((p) => p.builds?.some((b) => b.buildStatus === "IN_PROGRESS")) ? 2_000 : 10_000),
+    refetchInterval: (q) => askAgain(q.state.error, q.state.data?.pages.some((p) => p.builds?.some((b) => b.buildStatus === "IN_PROGRESS")) ? 2_000 : 10_000),
     queryFn: ({ pageParam, signal }) =>
       call(
         "ListBuildSummaries",

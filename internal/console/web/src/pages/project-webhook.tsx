@@ -17,7 +17,7 @@ import Textarea from "@cloudscape-design/components/textarea";
 import { useInfiniteQuery, useMutation, type InfiniteData } from "@tanstack/react-query";
 import { useState } from "react";
 import { useNavigate, useParams } from "react-router";
-import { APIError, call, useAction, useCall, type Input as In, type Output } from "../api";
+import { APIError, askAgain, call, useAction, useCall, type Input as In, type Output } from "../api";
 import type { Project, WayStrength, WebhookDelivery } from "../api.gen";
 import { sample } from "../project/sample";
 import { flash, flashError } from "../ui/flash";
@@ -171,7 +171,7 @@ function Deliveries({ project }: { project: string }) {
     queryKey: ["ListWebhookDeliveries", project],
     initialPageParam: undefined,
     getNextPageParam: (last) => last.nextToken,
-    refetchInterval: (q) => (q.state.data?.pages.some((p) => p.deliveries?.some((d) => d.state === "WAITING")) ? 2_000 : 10_000),
+    refetchInterval: (q) => askAgain(q.state.error, q.state.data?.pages.some((p) => p.deliveries?.some((d) => d.state === "WAITING")) ? 2_000 : 10_000),
     queryFn: ({ pageParam, signal }) => call("ListWebhookDeliveries", { projectName: project, maxResults: 20, ...(pageParam && { nextToken: pageParam }) }, signal),
   });
   const list = (q.data?.pages ?? []).flatMap((p) => p.deliveries ?? []);

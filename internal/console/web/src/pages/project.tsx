@@ -12,7 +12,7 @@ import Table from "@cloudscape-design/components/table";
 import Tabs from "@cloudscape-design/components/tabs";
 import { useState } from "react";
 import { useNavigate, useParams, useSearchParams } from "react-router";
-import { useAction, useCall } from "../api";
+import { answer, useAction, useCall } from "../api";
 import type { Project, ProjectSource } from "../api.gen";
 import { BuildList } from "../build/list";
 import { isInline } from "../project/draft";
@@ -275,18 +275,13 @@ function Badge({ url }: { url: string | undefined }) {
 function Delete({ name, onClose }: { name: string; onClose: () => void }) {
   const [typed, setTyped] = useState("");
   const navigate = useNavigate();
-  const del = useAction("DeleteProject");
+  const del = useAction("DeleteProject", () => {
+    answer("BatchGetProjects", { names: [name] }, { projects: [], projectsNotFound: [name] }); // so that no part of the page asks for more of it
+    flash("success", `Deleted project ${name}`);
+    navigate("/projects");
+  });
   function go() {
-    if (typed.trim() !== name) return;
-    del.mutate(
-      { name },
-      {
-        onSuccess: () => {
-          flash("success", `Deleted project ${name}`);
-          navigate("/projects");
-        },
-      },
-    );
+    if (typed.trim() === name) del.mutate({ name });
   }
   return (
     <Modal

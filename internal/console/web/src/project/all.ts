@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { call, type APIError } from "../api";
+import { askAgain, call, type APIError } from "../api";
 import type { Project } from "../api.gen";
 
 /** All projects of the account and region, in the order of their names. A page of names and their documents are two requests for each hundred. */
@@ -7,7 +7,7 @@ export function useAllProjects({ skip, poll }: { skip?: boolean; poll?: number }
   return useQuery<Project[], APIError>({
     queryKey: ["ListProjects", "all"],
     enabled: !skip,
-    refetchInterval: poll ?? false,
+    refetchInterval: (q) => askAgain(q.state.error, poll ?? false),
     queryFn: async ({ signal }) => {
       const all: Project[] = [];
       let nextToken: string | undefined;

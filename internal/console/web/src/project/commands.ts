@@ -1,32 +1,53 @@
 /** A project as the commands and the configuration that make the same. */
-import type { CreateProjectInput, ProjectArtifacts, ProjectSource } from "../api.gen";
-import { toCreate, toUpdate, toWebhook, type Draft } from "./draft";
+import type { CreateProjectInput, ProjectArtifacts, ProjectSource, SourceCredential } from "../api.gen";
+import { unseen } from "../ui/unseen";
+import { toCreate, toUpdate, toWebhook, toWebhookUpdate, type Draft } from "./draft";
+
+/** A string of JSON or of HCL with an escape for each character that whoever copies it would not see, or that a terminal obeys. */
+const visible = (s: string) => s.replace(new RegExp(unseen, "g"), (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
 
 /** One word of a POSIX shell. */
 export function shellQuote(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+  return /^[\w@%+:,./-][\w@%+=:,./-]*$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
 function command(name: string, document: object): string {
-  return `aws codebuild ${name} --cli-input-json ${shellQuote(JSON.stringify(document, null, 2))}`;
+  return `aws codebuild ${name} --cli-input-json ${shellQuote(visible(JSON.stringify(document, null, 2)))}`;
 }
 
 /** The commands of the AWS CLI that do what the form does. */
 export function awsCLI(d: Draft, had: { project: boolean; webhook: boolean }): string {
   const list = [had.project ? command("update-project", toUpdate(d)) : command("create-project", toCreate(d))];
   const projectName = d.project.name;
-  if (d.webhook) list.push(command(had.webhook ? "update-webhook" : "create-webhook", { projectName, ...toWebhook(d.webhook) }));
+  if (d.webhook) list.push(had.webhook ? command("update-webhook", { projectName, ...toWebhookUpdate(d.webhook) }) : command("create-webhook", { projectName, ...toWebhook(d.webhook) }));
   else if (had.webhook) list.push(`aws codebuild delete-webhook --project-name ${shellQuote(projectName)}`);
   return list.join("\n\n") + "\n";
 }
 
-/** How a token is stored, without the token: it is read from a file. */
-export function importCLI(serverType: string, authType: string): string {
-  const user = authType === "BASIC_AUTH" ? " --username USERNAME" : "";
-  return `aws codebuild import-source-credentials --server-type ${serverType} --auth-type ${authType}${user} --token file://token.txt\n`;
+/** What is stored for a provider: how it authenticates, and the ARN of what stands for the token if anything does. */
+export type Stored = Pick<SourceCredential, "serverType" | "authType" | "resource">;
+
+/** The auth type to import with. What OAuth connected cannot be imported, a token can. */
+const importedAs = (c: Stored) => (c.authType === "OAUTH" ? "PERSONAL_ACCESS_TOKEN" : (c.authType ?? ""));
+
+/** How a credential is stored, without its token: that is read from a file. */
+export function importCLI(c: Stored): string {
+  const user = c.authType === "BASIC_AUTH" ? " --username USERNAME" : "";
+  return `aws codebuild import-source-credentials --server-type ${c.serverType} --auth-type ${importedAs(c)}${user} --token ${c.resource ? shellQuote(c.resource) : "file://token.txt"}\n`;
 }
 
-type Value = string | number | boolean | string[] | Record<string, string> | Block | Block[] | undefined;
+/** What stands on the right of "=". */
+type Expression = string | number | boolean | string[] | Record<string, string> | Reference;
+type Value = Expression | Block | Block[] | undefined;
+
+/** A name of something else in the configuration, rather than a string. */
+class Reference {
+  readonly to: string;
+  constructor(to: string) {
+    this.to = to;
+  }
+}
+
 class Block {
   readonly members: [string, Value][];
   constructor(members: [string, Value][]) {
@@ -38,49 +59,53 @@ const block = (...members: [string, Value][]) => new Block(members);
 
 /** A string of HCL. In it, "${" and "%{" would begin a template. */
 export function hclQuote(s: string): string {
-  const escaped = s
-    .replaceAll("\\", "\\\\")
-    .replaceAll('"', '\\"')
-    .replaceAll("\n", "\\n")
-    .replaceAll("\r", "\\r")
-    .replaceAll("\t", "\\t")
-    .replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"))
-    .replace(/([$%])\{/g, "$1$1{");
-  return `"${escaped}"`;
+  const text = s.replace(/["\\]/g, "\\$&").replaceAll("\n", "\\n").replaceAll("\r", "\\r").replaceAll("\t", "\\t");
+  return `"${visible(text).replace(/([$%])\{/g, "$1$1{")}"`;
 }
 
 /** Text of several lines as it is, where HCL can hold it so. */
 function hclText(s: string): string {
-  if (!s.includes("\n") || !s.endsWith("\n") || /[^\P{Cc}\n]|[\u200e\u200f\u202a-\u202e\u2066-\u2069]/u.test(s) || /^\s*EOT\s*$/m.test(s)) return hclQuote(s);
+  if (!s.endsWith("\n") || unseen.test(s) || /^\s*EOT\s*$/m.test(s)) return hclQuote(s);
   return `<<EOT\n${s.replace(/([$%])\{/g, "$1$1{")}EOT`;
 }
 
+/** The members of a block, as "terraform fmt" has them: the "=" of neighbours are below each other, and blocks have an empty line before them. */
 function write(members: [string, Value][], indent: string): string {
-  let out = "";
-  const scalars = members.filter(([, v]) => v !== undefined && !(v instanceof Block) && !(Array.isArray(v) && v[0] instanceof Block));
-  const width = Math.max(0, ...scalars.map(([k]) => k.length));
+  const lines: string[] = [];
+  let run: [string, string][] = []; // neighbours so far
+  const close = () => {
+    const width = Math.max(...run.map(([k]) => k.length));
+    for (const [k, v] of run) lines.push(`${indent}${k.padEnd(width)} = ${v}\n`);
+    run = [];
+  };
   for (const [k, v] of members) {
     if (v === undefined || (Array.isArray(v) && v.length === 0)) continue;
-    if (v instanceof Block) {
-      if (v.members.some(([, m]) => m !== undefined)) out += `\n${indent}${k} {\n${write(v.members, indent + "  ")}${indent}}\n`;
-    } else if (Array.isArray(v) && v[0] instanceof Block) {
-      for (const b of v as Block[]) out += `\n${indent}${k} {\n${write(b.members, indent + "  ")}${indent}}\n`;
-    } else {
-      out += `${indent}${k.padEnd(width)} = ${scalar(v as string | number | boolean | string[] | Record<string, string>, indent)}\n`;
+    const blocks = v instanceof Block ? [v] : Array.isArray(v) && v[0] instanceof Block ? (v as Block[]) : undefined;
+    if (!blocks) {
+      const text = expression(v as Expression, indent);
+      const map = text.startsWith("{"); // which is nobody's neighbour
+      if (map) close();
+      run.push([k, text]);
+      if (map) close();
+      continue;
+    }
+    close();
+    for (const b of blocks) {
+      const inside = write(b.members, indent + "  ");
+      if (inside) lines.push(`${lines.length > 0 ? "\n" : ""}${indent}${k} {\n${inside}${indent}}\n`);
     }
   }
-  return out.replace(/^\n/, "");
+  close();
+  return lines.join("");
 }
 
-function scalar(v: string | number | boolean | string[] | Record<string, string>, indent: string): string {
-  if (typeof v === "string") return v.startsWith("\u0000") ? v.slice(1) : hclText(v);
+function expression(v: Expression, indent: string): string {
+  if (v instanceof Reference) return v.to;
+  if (typeof v === "string") return hclText(v);
   if (Array.isArray(v)) return `[${v.map(hclQuote).join(", ")}]`;
-  if (typeof v === "object") return `{\n${Object.entries(v).map(([k, t]) => `${indent}  ${hclQuote(k)} = ${hclQuote(t)}\n`).join("")}${indent}}`;
+  if (typeof v === "object") return `{\n${write(Object.entries(v).map(([k, t]) => [hclQuote(k), new Reference(hclQuote(t))]), indent + "  ")}${indent}}`;
   return String(v);
 }
-
-/** An expression rather than a string. No text of a user begins with the mark: the API refuses it. */
-const expression = (e: string) => "\u0000" + e;
 
 function source(s: ProjectSource, secondary: boolean): Block {
   return block(
@@ -119,21 +144,22 @@ function resourceName(name: string): string {
 }
 
 /** The configuration of the Terraform provider for AWS that makes the project, its webhook and the credential that it uses, whose token is a variable. */
-export function terraform(d: Draft, credential?: { serverType: string; authType: string }): string {
+export function terraform(d: Draft, credential?: Stored): string {
   const p: CreateProjectInput = toCreate(d);
   const id = resourceName(p.name || "project");
   const e = p.environment;
   const l = p.logsConfig;
+  const batch = p.buildBatchConfig;
   let out = "";
   if (credential) {
-    const kind = credential.serverType.toLowerCase();
-    out += `variable "${kind}_token" {\n  type      = string\n  sensitive = true\n}\n\n`;
+    const kind = credential.serverType!.toLowerCase();
+    if (!credential.resource) out += `variable "${kind}_token" {\n  type      = string\n  sensitive = true\n}\n\n`;
     out += `resource "aws_codebuild_source_credential" "${kind}" {\n${write(
       [
-        ["auth_type", credential.authType],
+        ["auth_type", importedAs(credential)],
         ["server_type", credential.serverType],
         ["user_name", credential.authType === "BASIC_AUTH" ? "USERNAME" : undefined],
-        ["token", expression(`var.${kind}_token`)],
+        ["token", credential.resource ?? new Reference(`var.${kind}_token`)],
       ],
       "  ",
     )}}\n\n`;
@@ -147,6 +173,7 @@ export function terraform(d: Draft, credential?: { serverType: string; authType:
       ["build_timeout", p.timeoutInMinutes],
       ["queued_timeout", p.queuedTimeoutInMinutes],
       ["concurrent_build_limit", p.concurrentBuildLimit],
+      ["auto_retry_limit", p.autoRetryLimit],
       ["badge_enabled", p.badgeEnabled || undefined],
       ["encryption_key", p.encryptionKey],
       ["tags", p.tags?.length ? Object.fromEntries(p.tags.map((t) => [t.key ?? "", t.value ?? ""])) : undefined],
@@ -175,10 +202,21 @@ export function terraform(d: Draft, credential?: { serverType: string; authType:
         l &&
           block(
             ["cloudwatch_logs", l.cloudWatchLogs && block(["status", l.cloudWatchLogs.status], ["group_name", l.cloudWatchLogs.groupName], ["stream_name", l.cloudWatchLogs.streamName])],
-            ["s3_logs", l.s3Logs && l.s3Logs.status === "ENABLED" ? block(["status", l.s3Logs.status], ["location", l.s3Logs.location], ["encryption_disabled", l.s3Logs.encryptionDisabled || undefined]) : undefined],
+            ["s3_logs", l.s3Logs && l.s3Logs.status === "ENABLED" ? block(["status", l.s3Logs.status], ["location", l.s3Logs.location], ["encryption_disabled", l.s3Logs.encryptionDisabled || undefined], ["bucket_owner_access", l.s3Logs.bucketOwnerAccess]) : undefined],
           ),
       ],
       ["vpc_config", p.vpcConfig?.vpcId ? block(["vpc_id", p.vpcConfig.vpcId], ["subnets", p.vpcConfig.subnets], ["security_group_ids", p.vpcConfig.securityGroupIds]) : undefined],
+      ["file_system_locations", p.fileSystemLocations?.map((f) => block(["identifier", f.identifier], ["type", f.type], ["location", f.location], ["mount_point", f.mountPoint], ["mount_options", f.mountOptions]))],
+      [
+        "build_batch_config",
+        batch &&
+          block(
+            ["service_role", batch.serviceRole],
+            ["combine_artifacts", batch.combineArtifacts],
+            ["timeout_in_mins", batch.timeoutInMins],
+            ["restrictions", batch.restrictions && block(["maximum_builds_allowed", batch.restrictions.maximumBuildsAllowed], ["compute_types_allowed", batch.restrictions.computeTypesAllowed])],
+          ),
+      ],
     ],
     "  ",
   )}}\n`;
@@ -186,7 +224,7 @@ export function terraform(d: Draft, credential?: { serverType: string; authType:
     const w = toWebhook(d.webhook);
     out += `\nresource "aws_codebuild_webhook" "${id}" {\n${write(
       [
-        ["project_name", expression(`aws_codebuild_project.${id}.name`)],
+        ["project_name", new Reference(`aws_codebuild_project.${id}.name`)],
         ["build_type", w.buildType],
         ["branch_filter", w.branchFilter],
         ["manual_creation", w.manualCreation || undefined],

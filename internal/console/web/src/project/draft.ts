@@ -1,6 +1,5 @@
 /** What the project form edits: the API's own documents, and how they come from a project and go to an operation. */
-import type { CreateProjectInput, CreateWebhookInput, Project, ProjectSource, UpdateProjectInput, Webhook } from "../api.gen";
-import { isGitHost } from "../source/providers";
+import type { CreateProjectInput, CreateWebhookInput, Project, ProjectSource, ServerType, SourceType, UpdateProjectInput, Webhook } from "../api.gen";
 
 export type WebhookDraft = Pick<CreateWebhookInput, "filterGroups" | "buildType" | "pullRequestBuildPolicy" | "branchFilter" | "scopeConfiguration" | "manualCreation">;
 
@@ -98,14 +97,33 @@ export function toUpdate(d: Draft): UpdateProjectInput {
   };
 }
 
-/** The document of CreateWebhook and UpdateWebhook, without the name of the project. */
+/** The document of CreateWebhook, without the name of the project. */
 export function toWebhook(w: WebhookDraft): WebhookDraft {
   return tidy(w);
 }
 
-/** A source with another provider: what holds for any stays, the rest begins anew. */
+/** The document of UpdateWebhook, which cannot change whose events come and who made the hook. */
+export function toWebhookUpdate(w: WebhookDraft): WebhookDraft {
+  const { scopeConfiguration, manualCreation, ...rest } = toWebhook(w);
+  void [scopeConfiguration, manualCreation];
+  return rest;
+}
+
+/** Whether a source of this type is a repository at a provider that tokens are stored for. */
+export function isGitHost(type: SourceType | undefined): type is SourceType & ServerType {
+  return !!type && !["S3", "CODECOMMIT", "CODEPIPELINE", "NO_SOURCE"].includes(type);
+}
+
+/**
+ * A source with another provider: what holds for any stays, the rest begins
+ * anew. Without a source there is no file with the build commands, so they
+ * begin with some that build.
+ */
 export function withType(s: ProjectSource, type: ProjectSource["type"]): ProjectSource {
-  const kept: ProjectSource = { type, sourceIdentifier: s.sourceIdentifier, buildspec: s.buildspec };
+  let { buildspec } = s;
+  if (type === "NO_SOURCE" && !isInline(buildspec)) buildspec = minimalBuildspec;
+  if (s.type === "NO_SOURCE" && type !== "NO_SOURCE" && buildspec === minimalBuildspec) buildspec = undefined;
+  const kept: ProjectSource = { type, sourceIdentifier: s.sourceIdentifier, buildspec };
   return isGitHost(type) ? { ...kept, location: "", gitCloneDepth: s.gitCloneDepth ?? 1, reportBuildStatus: s.reportBuildStatus ?? true } : kept;
 }
 

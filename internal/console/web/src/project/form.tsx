@@ -19,12 +19,12 @@ import { useBlocker, useNavigate } from "react-router";
 import { APIError, call, queries, session, useCall } from "../api";
 import type { CreateProjectInput, Tag } from "../api.gen";
 import { useCredentials } from "../source/credential";
-import { isGitHost, useProviders } from "../source/providers";
+import { useProviders } from "../source/providers";
 import { describe, flash } from "../ui/flash";
 import { Text } from "../ui/text";
 import { BuildspecFields } from "./buildspec";
-import { awsCLI, importCLI, terraform } from "./commands";
-import { check, fromRefusal, toCreate, toUpdate, toWebhook, type Draft, type Problems } from "./draft";
+import { awsCLI, importCLI, terraform, type Stored } from "./commands";
+import { check, fromRefusal, isGitHost, toCreate, toUpdate, toWebhook, toWebhookUpdate, type Draft, type Problems } from "./draft";
 import { EnvironmentFields } from "./environment";
 import { ArtifactsFields, CacheFields, LogsFields } from "./output";
 import { SecondarySources, SourceFields, optional } from "./source";
@@ -98,12 +98,8 @@ export function ProjectForm({ start, had }: { start: Draft; had: { project: bool
     }
     try {
       if (draft.webhook) {
-        const input = { projectName: p.name, ...toWebhook(draft.webhook) };
-        if (exists.current.webhook) {
-          const { scopeConfiguration, manualCreation, ...update } = input;
-          void [scopeConfiguration, manualCreation];
-          await call("UpdateWebhook", update);
-        } else await call("CreateWebhook", input);
+        if (exists.current.webhook) await call("UpdateWebhook", { projectName: p.name, ...toWebhookUpdate(draft.webhook) });
+        else await call("CreateWebhook", { projectName: p.name, ...toWebhook(draft.webhook) });
       } else if (exists.current.webhook) {
         await call("DeleteWebhook", { projectName: p.name });
       }
@@ -251,7 +247,7 @@ export function ProjectForm({ start, had }: { start: Draft; had: { project: bool
             <LogsFields logs={p.logsConfig} onChange={(logsConfig) => change({ logsConfig })} problems={problems} />
           </Section>
 
-          <Commands draft={draft} had={had} credential={credential?.authType ? { serverType: credential.serverType!, authType: credential.authType } : undefined} />
+          <Commands draft={draft} had={had} credential={credential} />
         </SpaceBetween>
       </Form>
       {blocker.state === "blocked" && (
@@ -324,7 +320,7 @@ function Tags({ tags, onChange, problems }: { tags: Tag[]; onChange: (t: Tag[]) 
 }
 
 /** The same as commands and as configuration, to take along. */
-function Commands({ draft, had, credential }: { draft: Draft; had: { project: boolean; webhook: boolean }; credential?: { serverType: string; authType: string } }) {
+function Commands({ draft, had, credential }: { draft: Draft; had: { project: boolean; webhook: boolean }; credential: Stored | undefined }) {
   const [open, setOpen] = useState(false);
   return (
     <ExpandableSection
@@ -338,7 +334,7 @@ function Commands({ draft, had, credential }: { draft: Draft; had: { project: bo
         <Tabs
           ariaLabel="Forms of the project"
           tabs={[
-            { id: "cli", label: "AWS CLI", content: <Code what="the commands" text={(credential && !had.project ? importCLI(credential.serverType, credential.authType) + "\n" : "") + awsCLI(draft, had)} /> },
+            { id: "cli", label: "AWS CLI", content: <Code what="the commands" text={(credential && !had.project ? importCLI(credential) + "\n" : "") + awsCLI(draft, had)} /> },
             { id: "terraform", label: "Terraform", content: <Code what="the configuration" text={terraform(draft, credential)} /> },
           ]}
         />

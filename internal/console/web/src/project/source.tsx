@@ -16,11 +16,11 @@ import { useCall } from "../api";
 import type { ProjectSource, SourceType } from "../api.gen";
 import { Connect } from "../source/connect";
 import { CheckNow, Disconnect, Facts, Health, useCredentials } from "../source/credential";
-import { hostOf, isGitHost, useProviders, type Provider } from "../source/providers";
+import { hostOf, useProviders, type Provider } from "../source/providers";
 import { describe } from "../ui/flash";
 import { Failure, Loading } from "../ui/state";
 import { Text } from "../ui/text";
-import { withType, type Problems } from "./draft";
+import { isGitHost, withType, type Problems } from "./draft";
 
 /** What sources are called that are no repository of a provider. Only the last can be chosen: builds cannot fetch the others yet. */
 const others: Partial<Record<SourceType, string>> = { S3: "Amazon S3", CODECOMMIT: "AWS CodeCommit", CODEPIPELINE: "AWS CodePipeline", NO_SOURCE: "No source" };

@@ -1,6 +1,6 @@
 /** What the console says about each source provider. What providers are and can do comes from DescribeServer. */
 import { useCall } from "../api";
-import type { AuthType, ServerType, SourceProvider, SourceType } from "../api.gen";
+import type { AuthType, ServerType, SourceProvider } from "../api.gen";
 
 /** A provider as DescribeServer tells it; the operations on credentials name the two types of its members. */
 export type Provider = Omit<SourceProvider, "serverType" | "authTypes"> & { serverType: ServerType; authTypes?: AuthType[] };
@@ -8,11 +8,6 @@ export type Provider = Omit<SourceProvider, "serverType" | "authTypes"> & { serv
 export function useProviders() {
   const server = useCall("DescribeServer", {});
   return { ...server, providers: (server.data?.providers ?? []) as Provider[] };
-}
-
-/** Whether a source of this type is a repository at a provider that tokens are stored for. */
-export function isGitHost(type: SourceType | undefined): type is SourceType & ServerType {
-  return !!type && !["S3", "CODECOMMIT", "CODEPIPELINE", "NO_SOURCE"].includes(type);
 }
 
 /** The words of a way to connect: of the guide where it has them, and in its manner elsewhere. */

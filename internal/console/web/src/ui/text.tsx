@@ -1,8 +1,6 @@
 import CopyToClipboard from "@cloudscape-design/components/copy-to-clipboard";
 import { Fragment, type ReactNode } from "react";
-
-/** Control characters, and marks that change the direction of what follows or that show nothing. */
-const unseen = /([\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb])/;
+import { unseen } from "./unseen";
 
 const names: Record<string, string> = {
   "\u001b": "ESC",
