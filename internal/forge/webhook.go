@@ -179,7 +179,13 @@ type Deliveries struct {
 	// Verify checks that whoever sent the body knows the secret, in constant
 	// time. A nil error is the only yes. A signature over a time is good for
 	// five minutes around now.
-	Verify func(h http.Header, body []byte, secret api.Secret, now time.Time) error
+	//
+	// A delivery that has id and body of another is a repetition. So id is one
+	// that the provider keeps when it delivers again, and that is signed with the
+	// body; or it is not, where a token proves who sent the delivery and nothing
+	// covers the body: whoever can change such an id can write bodies as well. It
+	// is "" where the body alone is signed, which is then good once.
+	Verify func(h http.Header, body []byte, secret api.Secret, now time.Time) (id string, err error)
 
 	// Parse reads a delivery whose signature was verified. One delivery can
 	// tell of several events, as Bitbucket's pushes of several branches do.
