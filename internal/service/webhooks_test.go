@@ -1042,6 +1042,57 @@ func TestDelivery_Repeated(t *testing.T) {
 	}
 }
 
+// A build of a merge hears of the commit that a squash made, and of no other.
+// Source: user guide, "Bitbucket webhook events" and "GitLab webhook events".
+func TestDelivery_MergeCommit(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"GitLab", "Bitbucket", "GitHub"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHookBench(t, kinds[name])
+			h.host.AddToken(h.token)
+			h.create(&api.CreateWebhookInput{FilterGroups: events("PULL_REQUEST_MERGED"), PullRequestBuildPolicy: &api.PullRequestBuildPolicy{RequiresCommentApproval: "DISABLED"}})
+			h.runs()
+			seen := map[string]bool{}
+			for i, p := range []forgetest.Pull{{}, {Close: true}, {Close: true, Squash: true}} {
+				p.Head, p.Commits = fmt.Sprintf("topic%d", i), []forgetest.Commit{{Message: "topic", Files: map[string]string{fmt.Sprint(i): "1"}}}
+				p, err := h.host.OpenPull(h.repo, p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if p, err = h.host.MergePull(h.repo, p.Number, "octocat"); err != nil {
+					t.Fatal(err)
+				}
+				var id string
+				h.until("the merge starts a build", func() bool {
+					out, err := h.ListBuildsForProject(h.ctx, &api.ListBuildsForProjectInput{ProjectName: new("app")})
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, one := range out.Ids {
+						if !seen[one] {
+							id = one
+						}
+					}
+					return id != ""
+				})
+				seen[id] = true
+				b, err := h.Store.Build(h.ctx, access.From(h.ctx).Scope, id)
+				if err != nil || b.Trigger == nil {
+					t.Fatalf("build %s has the trigger %+v, %v", id, b.Trigger, err)
+				}
+				want := ""
+				if p.Squash && name != "GitHub" {
+					want = p.Merge
+				}
+				if b.Trigger.MergeCommit != want {
+					t.Errorf("of merge %d, a squash: %v, the build hears of %q, want %q", i, p.Squash, b.Trigger.MergeCommit, want)
+				}
+			}
+		})
+	}
+}
+
 // The secret of a webhook that is made by hand is good as GitLab's secret token
 // and as its signing token, whichever field it is put in.
 func TestCreateWebhook_EitherTokenOfGitLab(t *testing.T) {

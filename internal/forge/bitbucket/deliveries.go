@@ -28,6 +28,7 @@ var deliveries = forge.Deliveries{
 		api.PullRequestBuildApproverRoleBITBUCKET_WRITE,
 		api.PullRequestBuildApproverRoleBITBUCKET_ADMIN,
 	},
+	Squash: true,
 }
 
 type payload struct {

@@ -391,7 +391,12 @@ func (s *Server) gitlabMerge(r *repository, p *Pull) object {
 		"created_at": gitlabTime(p.Opened), "updated_at": gitlabTime(p.Changed), "draft": false, "merge_status": "can_be_merged", "squash": false,
 		"web_url": fmt.Sprintf("%s/%s/-/merge_requests/%d", s.URL, s.nameOf(r), p.Number), "diff_refs": object{"base_sha": p.BaseSHA, "head_sha": p.SHA, "start_sha": p.BaseSHA},
 	}
-	if p.Merge != "" {
+	if p.Squash {
+		out["squash"] = true
+	}
+	if p.Merge != "" && p.Squash {
+		out["squash_commit_sha"] = p.Merge
+	} else if p.Merge != "" {
 		out["merge_commit_sha"] = p.Merge
 	}
 	return out
@@ -548,7 +553,7 @@ func (s *Server) gitlabToldMerge(r *repository, p *Pull) object {
 		"merge_status": "can_be_merged", "merge_commit_sha": nil, "created_at": gitlabToldTime(p.Opened), "updated_at": gitlabToldTime(p.Changed), "assignee_ids": []int64{}, "reviewer_ids": []int64{}, "labels": []object{},
 		"url": fmt.Sprintf("%s/%s/-/merge_requests/%d", s.URL, s.nameOf(r), p.Number),
 	}
-	if p.Merge != "" {
+	if p.Merge != "" && !p.Squash { // of a squash it tells nothing
 		out["merge_commit_sha"] = p.Merge
 	}
 	return out

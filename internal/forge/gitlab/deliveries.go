@@ -34,6 +34,7 @@ var deliveries = forge.Deliveries{
 		api.PullRequestBuildApproverRoleGITLAB_MAINTAINER,
 		api.PullRequestBuildApproverRoleGITLAB_OWNER,
 	},
+	Squash:  true, // source: gitlab-org/gitlab#415449
 	PullRef: "refs/merge-requests/%d/head",
 }
 
@@ -112,8 +113,7 @@ type payloadMerge struct {
 		ID      string `json:"id"`
 		Message string `json:"message"`
 	} `json:"last_commit"`
-	MergeCommitSHA string `json:"merge_commit_sha"`
-	UpdatedAt      string `json:"updated_at"`
+	UpdatedAt string `json:"updated_at"`
 }
 
 type mergePayload struct {
@@ -292,9 +292,6 @@ func readMerge(r *forge.Reading, h http.Header, body []byte) forge.Event {
 		e.Type = forge.PullClosed
 	case "merge":
 		e.Type = forge.PullMerged
-		if m.MergeCommitSHA != "" {
-			e.Merge = r.Commit("object_attributes.merge_commit_sha", m.MergeCommitSHA)
-		}
 	case "update":
 		if m.OldRev == "" {
 			e.Note = "an update of a merge request without new commits starts no build"

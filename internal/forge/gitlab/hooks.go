@@ -281,6 +281,7 @@ type merge struct {
 	Source  string `json:"source_branch"`
 	Target  string `json:"target_branch"`
 	SHA     string
+	Squash  string `json:"squash_commit_sha"`
 	From    *int64 `json:"source_project_id"` // null if it is gone
 	To      int64  `json:"target_project_id"`
 	Changes string `json:"changes_count"` // "1000+" if there are more; of a single one
@@ -291,7 +292,7 @@ func (m merge) request(repo string) forge.PullRequest {
 	out := forge.PullRequest{
 		Number: m.IID, Title: m.Title, Author: forge.Person{ID: strconv.FormatInt(m.Author.ID, 10), Login: m.Author.Username},
 		Open: m.State == "opened" || m.State == "locked", HeadRef: "refs/heads/" + m.Source, HeadSHA: m.SHA, BaseRef: "refs/heads/" + m.Target,
-		Fork: m.From == nil || *m.From != m.To,
+		Fork: m.From == nil || *m.From != m.To, Squash: m.Squash,
 	}
 	if !out.Fork {
 		out.HeadRepo = repo
