@@ -93,18 +93,24 @@ func TestBadge(t *testing.T) {
 
 	// A cache asks whether it is still right.
 	_, header := get(main)
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, main, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("If-None-Match", header.Get("ETag"))
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusNotModified || header.Get("Cache-Control") != "no-cache" || header.Get("Content-Type") != "image/svg+xml" {
-		t.Errorf("again: %d after %v", resp.StatusCode, header)
+	tag := header.Get("ETag")
+	for known, want := range map[string]int{
+		tag: http.StatusNotModified, "W/" + tag: http.StatusNotModified, `"x", W/` + tag: http.StatusNotModified, "*": http.StatusNotModified,
+		`"x"`: http.StatusOK, strings.Trim(tag, `"`): http.StatusOK,
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, main, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("If-None-Match", known)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want || header.Get("Cache-Control") != "no-cache" || header.Get("Content-Type") != "image/svg+xml" {
+			t.Errorf("to who knows %s: %d after %v", known, resp.StatusCode, header)
+		}
 	}
 
 	// What there is not, what is not built and what is switched off look alike.

@@ -536,6 +536,52 @@ func TestWho(t *testing.T) {
 	}
 }
 
+// A pattern that is not tied to both ends of a name lets in names that somebody
+// else may have, and that is said.
+func TestWho_Loose(t *testing.T) {
+	t.Parallel()
+	const anywhere, after, before = "anywhere in it", "without ^,", "without $,"
+	for _, c := range []struct{ filter, want string }{
+		{"REPOSITORY_NAME app", anywhere},
+		{"REPOSITORY_NAME ^app", before},
+		{"REPOSITORY_NAME app$", after},
+		{"REPOSITORY_NAME ^app$", ""},
+		{`REPOSITORY_NAME \Aapp\z`, ""},
+		{"REPOSITORY_NAME ^(app|web)$", ""},
+		{"REPOSITORY_NAME ^app$|^web$", ""},
+		{"REPOSITORY_NAME ^app|web$", anywhere}, // as it is written by mistake
+		{"REPOSITORY_NAME (^app|^web)", before},
+		{"ORGANIZATION_NAME octo", anywhere},
+		{"HEAD_REF ^refs/heads/main", before},
+		{"HEAD_REF ^refs/heads/main$", ""},
+		{"HEAD_REF main", anywhere},
+		{"HEAD_REF ^refs/heads/release/.*", ""},
+		{"HEAD_REF .*/main$", ""},
+		{"HEAD_REF .+", ""},
+		{"HEAD_REF ^refs/heads/v[0-9]+", before},
+		{"BASE_REF main", anywhere},
+		{"TAG_NAME ^v", before},
+		{"RELEASE_NAME (?m)^a$", anywhere}, // of any line
+		{"FILE_PATH src", ""},
+		{"COMMIT_MESSAGE build", ""},
+		{"!HEAD_REF main", ""}, // lets less in
+	} {
+		list := filtergroup.Who(groups("EVENT PUSH", c.filter), "", nil)
+		if len(list) != 1 {
+			t.Fatalf("%s: %+v", c.filter, list)
+		}
+		if got := list[0].Text; c.want == "" && strings.Contains(got, "longer names") || !strings.Contains(got, c.want) {
+			t.Errorf("%s is %q, want %q", c.filter, got, c.want)
+		}
+	}
+	if got := filtergroup.Who(nil, "main", nil)[0].Text; !strings.Contains(got, anywhere) {
+		t.Errorf("a branch filter is %q", got)
+	}
+	if got := filtergroup.Who(nil, "^main$", nil)[0].Text; strings.Contains(got, "longer names") {
+		t.Errorf("a branch filter is %q", got)
+	}
+}
+
 // Whatever the groups and the event are: Match does not panic and agrees with
 // itself; groups that Check lets pass do not make it fail; and nobody is both
 // included and not excluded by one pattern of accounts that may not start

@@ -39,7 +39,7 @@ func Who(groups [][]api.WebhookFilter, branch string, policy *api.PullRequestBui
 		ways = ofEvents(0, Default, nil, policy)
 		if branch != "" {
 			for i := range ways {
-				ways[i].Text += fmt.Sprintf(", on branches that match %q", branch)
+				ways[i].Text += fmt.Sprintf(", on branches that match %q", branch) + loose(branch)
 			}
 		}
 	}
@@ -58,6 +58,9 @@ func ofEvents(group int, events []forge.EventType, g []api.WebhookFilter, policy
 			actors = text(f.Pattern)
 		case f.Type != api.WebhookFilterTypeEVENT && !excludes(f):
 			only += fmt.Sprintf(", if %s matches %q", f.Type, cut(text(f.Pattern)))
+			if named[f.Type] {
+				only += loose(text(f.Pattern))
+			}
 		}
 	}
 	var ways []Way

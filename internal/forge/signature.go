@@ -57,30 +57,30 @@ func VerifyToken(h http.Header, header string, secret api.Secret) error {
 
 // VerifyStandard checks a signature of Standard Webhooks: webhook-signature has
 // one or more "v1,BASE64", with blanks between, and one of them is the
-// HMAC-SHA256 of "ID.TIMESTAMP.BODY". The secret is the key in base64, with or
-// without "whsec_" before it.
+// HMAC-SHA256 of "ID.TIMESTAMP.BODY" under SigningKey of the secret. It returns
+// the ID, which stays the same when a message is sent again.
 // Source: the Standard Webhooks specification, "Verifying webhook authenticity".
-func VerifyStandard(h http.Header, body []byte, secret api.Secret, now time.Time) error {
+func VerifyStandard(h http.Header, body []byte, secret api.Secret, now time.Time) (id string, err error) {
 	if secret == "" {
-		return errNoSecret
+		return "", errNoSecret
 	}
-	key, err := base64.StdEncoding.Strict().DecodeString(strings.TrimPrefix(secret.Reveal(), "whsec_"))
-	if err != nil || len(key) == 0 {
-		return errors.New("the webhook's secret is no signing key: that is base64, with or without whsec_ before it")
+	key := SigningKey(secret)
+	if key == nil {
+		return "", errors.New("the webhook's secret is no signing key: rotate the webhook's secret to get one")
 	}
 	id, errID := one(h, "Webhook-Id")
 	at, errAt := one(h, "Webhook-Timestamp")
 	signatures, errSignatures := one(h, "Webhook-Signature")
 	if err := errors.Join(errID, errAt, errSignatures); err != nil {
-		return err
+		return "", err
 	}
 	seconds, err := strconv.ParseInt(at, 10, 64)
 	if err != nil || strconv.FormatInt(seconds, 10) != at {
-		return errors.New("the header Webhook-Timestamp is not a number of seconds")
+		return "", errors.New("the header Webhook-Timestamp is not a number of seconds")
 	}
 	// A dot in the id would let its end pass as the time.
 	if strings.Contains(id, ".") {
-		return errors.New("the header Webhook-Id has a dot")
+		return "", errors.New("the header Webhook-Id has a dot")
 	}
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(id + "." + at + "."))
@@ -91,12 +91,22 @@ func VerifyStandard(h http.Header, body []byte, secret api.Secret, now time.Time
 		known = hmac.Equal([]byte(s), want) || known
 	}
 	if !known {
-		return mismatch("Webhook-Signature")
+		return "", mismatch("Webhook-Signature")
 	}
 	if off := now.Sub(time.Unix(seconds, 0)); off > tolerance || off < -tolerance {
-		return fmt.Errorf("the delivery was signed more than %v from now: it is old, or a clock is wrong", tolerance)
+		return "", fmt.Errorf("the delivery was signed more than %v from now: it is old, or a clock is wrong", tolerance)
 	}
-	return nil
+	return id, nil
+}
+
+// SigningKey is the key that a secret is by Standard Webhooks: base64, with or
+// without "whsec_" before it. It is nil for a secret that is none.
+func SigningKey(secret api.Secret) []byte {
+	key, err := base64.StdEncoding.Strict().DecodeString(strings.TrimPrefix(secret.Reveal(), "whsec_"))
+	if err != nil || len(key) == 0 {
+		return nil
+	}
+	return key
 }
 
 // one is the value of a header that must be there once.

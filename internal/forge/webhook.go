@@ -48,7 +48,7 @@ type Event struct {
 	SHA      string       // the commit to build, of Bitbucket's pull requests its first 12 digits; "" if there is none, as for a deleted branch
 	Before   string       // of a push: the former commit, 40 zeros for a new branch
 	Message  string       // of the commit SHA, where the delivery has it
-	Merge    string       // the merge commit, where the service tells it: Bitbucket's and GitLab's squash merges
+	Merge    string       // the commit of a merge, where the delivery tells it; of Bitbucket's only if the source branch is closed with it
 	Pull     *PullRequest // of events of pull requests and of comments on them; of GitHub's and Gitea's comments without Head and Base, and as a Fork
 	Release  string       // name of a release
 	Tag      string       // tag of a release, without refs/tags/
@@ -83,6 +83,7 @@ type PullRequest struct {
 	HeadSHA  string
 	BaseRef  string // refs/heads/NAME
 	Fork     bool   // its source is another repository, or one that is gone
+	Squash   string // the one commit that a merge made of its commits, where Deliveries.Squash is set and the service would tell it
 }
 
 // An Owner is what a hook watches.
@@ -179,7 +180,13 @@ type Deliveries struct {
 	// Verify checks that whoever sent the body knows the secret, in constant
 	// time. A nil error is the only yes. A signature over a time is good for
 	// five minutes around now.
-	Verify func(h http.Header, body []byte, secret api.Secret, now time.Time) error
+	//
+	// A delivery that has id and body of another is a repetition. So id is one
+	// that the provider keeps when it delivers again, and that is signed with the
+	// body; or it is not, where a token proves who sent the delivery and nothing
+	// covers the body: whoever can change such an id can write bodies as well. It
+	// is "" where the body alone is signed, which is then good once.
+	Verify func(h http.Header, body []byte, secret api.Secret, now time.Time) (id string, err error)
 
 	// Parse reads a delivery whose signature was verified. One delivery can
 	// tell of several events, as Bitbucket's pushes of several branches do.
@@ -198,6 +205,9 @@ type Deliveries struct {
 	Owners []OwnerKind
 	// Roles are its approver roles, the weakest first.
 	Roles []api.PullRequestBuildApproverRole
+	// Squash says that a delivery of a merge does not tell whether it was a
+	// squash, and Forge.PullRequest does.
+	Squash bool
 	// PullRef is the ref of a pull request's head in the repository that it
 	// asks, with %d for the number, such as refs/pull/%d/head; "" if the
 	// commit is in the source's repository only.

@@ -277,6 +277,8 @@ func TestCreateProject_Invalid(t *testing.T) {
 		{"status of no source", `{"source":{"type":"NO_SOURCE","buildspec":"version: 0.2\n","reportBuildStatus":false}}`, "Source type NO_SOURCE does not support ReportBuildStatus"},
 		{"status of CodeCommit", `{"source":{"type":"CODECOMMIT","location":"https://git-codecommit.x/v1/repos/a","reportBuildStatus":true}}`, "Source type CODECOMMIT does not support ReportBuildStatus"},
 		{"submodules of S3", `{"source":{"type":"S3","location":"b/k","gitSubmodulesConfig":{"fetchSubmodules":false}}}`, "Source type S3 does not support GitSubmodulesConfig"},
+		{"badge of S3", `{"source":{"type":"S3","location":"b/k"},"badgeEnabled":true}`, "Build badges are not supported for S3 source"},
+		{"badge of CodePipeline", `{"source":{"type":"CODEPIPELINE"},"artifacts":{"type":"CODEPIPELINE"},"badgeEnabled":true}`, "Build badges are not supported for CodePipeline source"},
 		{"auth without resource", github(`,"auth":{"type":"CODECONNECTIONS"}`), "auth type CODECONNECTIONS needs a resource"},
 		{"no token", github(`,"auth":{"type":"OAUTH"}`), "No Access token found, please visit AWS CodeBuild console to connect to GitHub"},
 		{"no token for secondary source", `{"secondarySources":[{"type":"BITBUCKET","location":"https://bitbucket.org/a/b","sourceIdentifier":"b","auth":{"type":"OAUTH"}}]}`, "please visit AWS CodeBuild console to connect to Bitbucket"},

@@ -49,6 +49,10 @@ func checkProject(scope store.Scope, p *api.Project) error {
 	if (p.Source.Type == api.SourceTypeCODEPIPELINE) != (p.Artifacts.Type == api.ArtifactsTypeCODEPIPELINE) {
 		return api.InvalidInputException("Invalid input: when using CodePipeline both sourceType, and artifactType must be set to: CODEPIPELINE")
 	}
+	// The text is the service's for CodePipeline.
+	if name := map[api.SourceType]string{api.SourceTypeS3: "S3", api.SourceTypeCODEPIPELINE: "CodePipeline"}[p.Source.Type]; name != "" && p.Badge != nil && value(p.Badge.BadgeEnabled) {
+		return api.InvalidInputException("Build badges are not supported for %s source", name)
+	}
 	if err := checkEnvironment(p.Environment); err != nil {
 		return err
 	}

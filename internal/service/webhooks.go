@@ -73,7 +73,7 @@ func (s *Service) CreateWebhook(ctx context.Context, in *api.CreateWebhookInput)
 		Scope: p.Scope, Project: *project.Name, Address: unguessable(), Source: project.Source.Type, Host: target.access.Repository.Host.Name,
 		Owner: target.owner.Name, Kind: string(target.owner.Kind), Version: 1, Created: s.Now(),
 	}
-	secret := api.Secret(unguessable())
+	secret := signingKey()
 	if w.Sealed, err = credential.SealHook(s.Vault, w, credential.HookSecret{Value: secret}); err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func (s *Service) CreateWebhook(ctx context.Context, in *api.CreateWebhookInput)
 			return tx.PutRemoval(ctx, s.removal(project, w, *doc.PayloadUrl, s.Now().Add(hookDoubt)))
 		})
 		if _, refused := errors.AsType[*api.Error](err); refused && enterprise {
-			doc.StatusMessage = new(err.Error() + " Install the hook at the provider with payloadUrl and secret")
+			doc.StatusMessage = byHand(err)
 		} else if err != nil {
 			return nil, err
 		}
@@ -168,7 +168,10 @@ func (s *Service) release(ctx context.Context, w store.Webhook) {
 
 // UpdateWebhook changes the filters, the policy or the secret, and the hook at
 // the provider where that needs it. A hook whose project has another source now
-// moves there.
+// moves there, and one that is gone at the provider is made again. Where nothing
+// there has to change, a provider that does not say whether it still has the
+// hook is no error, so that filters can be mended without it: statusMessage has
+// what it said.
 func (s *Service) UpdateWebhook(ctx context.Context, in *api.UpdateWebhookInput) (*api.UpdateWebhookOutput, error) {
 	p := access.From(ctx)
 	project, w, err := s.webhook(ctx, p.Scope, *in.ProjectName)
@@ -223,7 +226,7 @@ func (s *Service) UpdateWebhook(ctx context.Context, in *api.UpdateWebhookInput)
 	if pending {
 		rotate = true
 	} else if rotate || len(secrets) == 0 {
-		secrets = append([]credential.HookSecret{{Value: api.Secret(unguessable())}}, secrets...)
+		secrets = append([]credential.HookSecret{{Value: signingKey()}}, secrets...)
 		doc.LastModifiedSecret = api.At(s.Now())
 		rotate = true
 		// Both are good from before the provider knows the new one.
@@ -242,7 +245,11 @@ func (s *Service) UpdateWebhook(ctx context.Context, in *api.UpdateWebhookInput)
 	}
 	guard := int64(0)
 	changed := rotate || moved || *doc.PayloadUrl != value(before.PayloadUrl) || !slices.Equal(hookEvents(&before), hookEvents(&doc))
-	if changed && made {
+	detail := ""
+	if rotate {
+		detail = "new secret"
+	}
+	if made {
 		var first func(store.Tx) (int64, error)
 		if moved {
 			first = func(tx store.Tx) (int64, error) {
@@ -251,15 +258,21 @@ func (s *Service) UpdateWebhook(ctx context.Context, in *api.UpdateWebhookInput)
 		}
 		var hook forge.Hook
 		hook, guard, err = s.putHook(ctx, target, next, &doc, secrets[0].Value, first)
-		if _, refused := errors.AsType[*api.Error](err); refused && enterprise {
-			doc.StatusMessage = new(err.Error() + " Install the hook at the provider with payloadUrl and secret")
-		} else if err != nil {
-			return nil, err
-		} else {
+		switch _, refused := errors.AsType[*api.Error](err); {
+		case err == nil:
+			if next.HookID != "" && next.HookID != hook.ID {
+				detail = strings.TrimPrefix(detail+", the hook was gone and is made again", ", ")
+			}
 			doc.StatusMessage, next.HookID = nil, hook.ID
 			if hook.URL != "" && !enterprise {
 				doc.Url = &hook.URL
 			}
+		case refused && enterprise && (changed || w.HookID == ""):
+			doc.StatusMessage = byHand(err)
+		case refused && !changed:
+			doc.StatusMessage = new("It is not known whether the provider still has the hook. " + err.Error())
+		default:
+			return nil, err
 		}
 	}
 	next.Version++
@@ -282,10 +295,6 @@ func (s *Service) UpdateWebhook(ctx context.Context, in *api.UpdateWebhookInput)
 		}
 		if err := errors.Join(s.confirm(ctx, tx, guard), s.replaceWebhook(ctx, tx, next), tx.UpdateProject(ctx, p.Scope, now)); err != nil {
 			return fmt.Errorf("store the webhook of %s: %w", *project.Name, err)
-		}
-		detail := ""
-		if rotate {
-			detail = "new secret"
 		}
 		return s.audit(ctx, tx, "UpdateWebhook", *project.Arn, detail)
 	})
@@ -656,6 +665,12 @@ func tokenError(err error) error {
 	return err
 }
 
+// byHand is the status message of a webhook whose hook the provider would not
+// make or change. The secret is told by CreateWebhook and by a rotation, once.
+func byHand(err error) *string {
+	return new(err.Error() + " Install the hook at the provider with payloadUrl and the newest secret, which create-webhook and update-webhook --rotate-secret tell once; or mend that and update the webhook")
+}
+
 // private reports whether an address is of this machine only.
 func private(address string) bool {
 	u, err := url.Parse(address)
@@ -664,6 +679,14 @@ func private(address string) bool {
 	}
 	a, err := netip.ParseAddr(u.Hostname())
 	return u.Hostname() == "localhost" || err == nil && (a.IsLoopback() || a.IsUnspecified())
+}
+
+// signingKey is a secret for a hook. Its form is that of Standard Webhooks, in
+// which GitLab takes it as the key to sign with; to others it is a text.
+func signingKey() api.Secret {
+	var b [32]byte
+	rand.Read(b[:])
+	return api.Secret("whsec_" + base64.StdEncoding.EncodeToString(b[:]))
 }
 
 // unguessable is 32 random bytes as text.

@@ -91,7 +91,8 @@ type hookBench struct {
 
 func newHookBench(t *testing.T, k kind) *hookBench {
 	t.Helper()
-	host, err := forgetest.New(forgetest.Options{Dialect: k.dialect})
+	b := newBench(t)
+	host, err := forgetest.New(forgetest.Options{Dialect: k.dialect, Now: b.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +106,7 @@ func newHookBench(t *testing.T, k kind) *hookBench {
 			t.Fatal(err)
 		}
 	}
-	h := &hookBench{bench: newBench(t), kind: k, t: t, host: host}
+	h := &hookBench{bench: b, kind: k, t: t, host: host}
 	h.at(host.URL)
 	h.load(k.token)
 	h.project(t, "app", func(in *api.CreateProjectInput) {
@@ -908,6 +909,215 @@ func TestUpdateWebhook_RotateSecret(t *testing.T) {
 			t.Error("an update without rotation shows the secret")
 		}
 	})
+}
+
+// A hook that somebody removed at the provider is made again by any update, and
+// where the provider does not say whether it is there, filters change all the same.
+func TestUpdateWebhook_HookGone(t *testing.T) {
+	t.Parallel()
+	for name, k := range kinds {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHookBench(t, k)
+			first := h.create(&api.CreateWebhookInput{FilterGroups: events("PUSH")})
+			secret := h.host.Hooks(h.repo)[0].Secret
+			gone := func() { h.host.DropHook(h.repo, h.host.Hooks(h.repo)[0].ID) }
+			gone()
+			w := h.update(&api.UpdateWebhookInput{})
+			h.consistent()
+			if list := h.host.Hooks(h.repo); len(list) != 1 {
+				t.Fatalf("the provider has %+v", list)
+			}
+			if again := h.host.Hooks(h.repo)[0]; again.Secret != secret || *w.PayloadUrl != *first.PayloadUrl || w.StatusMessage != nil || first.Url != nil && *w.Url == *first.Url {
+				t.Errorf("made again, the provider has %+v and the webhook is %+v", again, w)
+			}
+			gone()
+			h.host.Inject(forgetest.Fault{Do: forgetest.Answer(500, nil, "")})
+			branch := [][]api.WebhookFilter{{hookFilter("EVENT", "PUSH"), {Type: "HEAD_REF", Pattern: new("^refs/heads/main$"), ExcludeMatchedPattern: new(false)}}}
+			w = h.update(&api.UpdateWebhookInput{FilterGroups: branch})
+			if !strings.Contains(value(w.StatusMessage), "not known whether the provider still has the hook") || len(w.FilterGroups[0]) != 2 || w.Secret != nil {
+				t.Errorf("with the provider down the webhook is %+v", w)
+			}
+			if d := cmp.Diff(w, h.read()); d != "" {
+				t.Errorf("the answer and the project differ:\n%s", d)
+			}
+			h.host.Heal()
+			if w = h.update(&api.UpdateWebhookInput{}); w.StatusMessage != nil {
+				t.Errorf("with the provider back the webhook says %s", *w.StatusMessage)
+			}
+			h.consistent()
+			h.settle()
+			h.consistent()
+		})
+	}
+}
+
+// A hook that an Enterprise server refused at first is made by the next update,
+// and until then nothing claims that an answer has the secret.
+func TestUpdateWebhook_RefusedEnterprise(t *testing.T) {
+	t.Parallel()
+	h := newHookBench(t, kinds["Enterprise"])
+	h.host.Inject(forgetest.Fault{Path: h.hooks, Do: forgetest.Answer(404, nil, `{"message":"Not Found"}`)})
+	made := h.create(&api.CreateWebhookInput{FilterGroups: events("PUSH")})
+	for _, groups := range [][][]api.WebhookFilter{nil, events("PUSH,RELEASED")} {
+		w := h.update(&api.UpdateWebhookInput{FilterGroups: groups})
+		if text := value(w.StatusMessage); w.Secret != nil || made.Secret == nil || !strings.Contains(text, "Install the hook") || !strings.Contains(text, "--rotate-secret") || !strings.Contains(text, "Not Found") {
+			t.Errorf("refused, the webhook is %+v: %s", w, text)
+		}
+	}
+	h.host.Heal()
+	if w := h.update(&api.UpdateWebhookInput{}); w.StatusMessage != nil || w.Secret != nil {
+		t.Errorf("the webhook is %+v", w)
+	}
+	h.consistent()
+	for _, k := range h.host.Hooks(h.repo) {
+		if k.Secret != *made.Secret {
+			t.Error("the hook has another secret than was told")
+		}
+	}
+}
+
+// GitLab's bodies have no time and its ids stay when it delivers again, so a tag
+// that is made again and a branch that goes there and back build each time, and
+// a repetition does not. Of Bitbucket's nothing but the body is signed.
+func TestDelivery_Repeated(t *testing.T) {
+	t.Parallel()
+	signing := kinds["GitLab"]
+	signing.dialect = &forgetest.GitLabSigning
+	for name, c := range map[string]struct {
+		kind  kind
+		fresh bool // whether equal bodies are deliveries of their own
+	}{"GitLab": {kinds["GitLab"], true}, "GitLab that signs": {signing, true}, "Bitbucket": {kinds["Bitbucket"], false}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHookBench(t, c.kind)
+			h.create(&api.CreateWebhookInput{FilterGroups: events("PUSH")})
+			ids, err := h.host.Push(h.repo, "octocat", forgetest.Commit{Message: "a", Files: map[string]string{"a": "1"}}, forgetest.Commit{Message: "b", Files: map[string]string{"a": "2"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			bodies := map[string]bool{}
+			seen, equal := 0, 0
+			// told looks at what was delivered since the last call.
+			told := func() {
+				t.Helper()
+				all := h.host.Deliveries(h.repo)
+				for _, d := range all[seen:] {
+					again := bodies[string(d.Body)]
+					if again {
+						equal++
+					}
+					bodies[string(d.Body)] = true
+					if before := strings.Contains(string(d.Answer), "before"); d.Status != 200 || before != (again && !c.fresh) {
+						t.Errorf("%s, a body that came before: %v, got %d %s", d.Event, again, d.Status, d.Answer)
+					}
+				}
+				seen = len(all)
+			}
+			for range 2 {
+				for _, to := range []struct{ ref, sha string }{{"refs/tags/v1", ids[0]}, {"refs/tags/v1", ""}, {"refs/heads/main", ids[0]}, {"refs/heads/main", ids[1]}} {
+					if err := h.host.Move(h.repo, "octocat", to.ref, to.sha); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			told()
+			if equal < 3 {
+				t.Errorf("%d bodies came before; the provider should have sent the same again", equal)
+			}
+			for _, d := range h.host.Deliveries(h.repo) {
+				if again, err := h.host.Redeliver(d.ID); err != nil || again.Status != 200 || !strings.Contains(string(again.Answer), "before") {
+					t.Errorf("%s again: %v, %d %s", d.Event, err, again.Status, again.Answer)
+				}
+			}
+			seen = len(h.host.Deliveries(h.repo))
+			h.host.Misdeliver(forgetest.Misdelivery{Forged: true})
+			if _, err := h.host.Push(h.repo, "octocat", forgetest.Commit{Message: "c", Files: map[string]string{"a": "3"}}); err != nil {
+				t.Fatal(err)
+			}
+			if d := h.host.Deliveries(h.repo)[seen]; d.Status != 401 {
+				t.Errorf("forged: %d %s", d.Status, d.Answer)
+			}
+		})
+	}
+}
+
+// A build of a merge hears of the commit that a squash made, and of no other.
+// Source: user guide, "Bitbucket webhook events" and "GitLab webhook events".
+func TestDelivery_MergeCommit(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"GitLab", "Bitbucket", "GitHub"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHookBench(t, kinds[name])
+			h.host.AddToken(h.token)
+			h.create(&api.CreateWebhookInput{FilterGroups: events("PULL_REQUEST_MERGED"), PullRequestBuildPolicy: &api.PullRequestBuildPolicy{RequiresCommentApproval: "DISABLED"}})
+			h.runs()
+			seen := map[string]bool{}
+			for i, p := range []forgetest.Pull{{}, {Close: true}, {Close: true, Squash: true}} {
+				p.Head, p.Commits = fmt.Sprintf("topic%d", i), []forgetest.Commit{{Message: "topic", Files: map[string]string{fmt.Sprint(i): "1"}}}
+				p, err := h.host.OpenPull(h.repo, p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if p, err = h.host.MergePull(h.repo, p.Number, "octocat"); err != nil {
+					t.Fatal(err)
+				}
+				var id string
+				h.until("the merge starts a build", func() bool {
+					out, err := h.ListBuildsForProject(h.ctx, &api.ListBuildsForProjectInput{ProjectName: new("app")})
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, one := range out.Ids {
+						if !seen[one] {
+							id = one
+						}
+					}
+					return id != ""
+				})
+				seen[id] = true
+				b, err := h.Store.Build(h.ctx, access.From(h.ctx).Scope, id)
+				if err != nil || b.Trigger == nil {
+					t.Fatalf("build %s has the trigger %+v, %v", id, b.Trigger, err)
+				}
+				want := ""
+				if p.Squash && name != "GitHub" {
+					want = p.Merge
+				}
+				if b.Trigger.MergeCommit != want {
+					t.Errorf("of merge %d, a squash: %v, the build hears of %q, want %q", i, p.Squash, b.Trigger.MergeCommit, want)
+				}
+			}
+		})
+	}
+}
+
+// The secret of a webhook that is made by hand is good as GitLab's secret token
+// and as its signing token, whichever field it is put in.
+func TestCreateWebhook_EitherTokenOfGitLab(t *testing.T) {
+	t.Parallel()
+	k := kinds["GitLab"]
+	k.dialect = &forgetest.GitLabSigning
+	h := newHookBench(t, k)
+	made := h.create(&api.CreateWebhookInput{ManualCreation: new(true)})
+	for name, hook := range map[string]forgetest.Hook{"secret token": {Secret: *made.Secret}, "signing token": {Key: *made.Secret}, "both": {Secret: *made.Secret, Key: *made.Secret}} {
+		hook.URL, hook.Active, hook.Events = *made.PayloadUrl, true, []string{"push_events"}
+		hook = h.host.AddHook(h.repo, "octocat", hook)
+		seen := len(h.host.Deliveries(h.repo))
+		if _, err := h.host.Push(h.repo, "octocat", forgetest.Commit{Message: name, Files: map[string]string{"a": name}}); err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range h.host.Deliveries(h.repo)[seen:] {
+			if seen++; d.Status != 200 || (d.Header.Get("Webhook-Signature") != "") != (hook.Key != "") {
+				t.Errorf("%s: %d %s to %v", name, d.Status, d.Answer, d.Header)
+			}
+		}
+		if seen != len(h.host.Deliveries(h.repo)) || seen == 0 {
+			t.Errorf("%s: nothing was delivered", name)
+		}
+		h.host.DropHook(h.repo, hook.ID)
+	}
 }
 
 // The hook follows the project's source, and none stays behind.

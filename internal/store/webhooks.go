@@ -145,7 +145,7 @@ type Delivery struct {
 	Event    string            // the provider's name of it
 	Provider string            // the provider's id of it
 	Headers  map[string]string // those that say what the body is
-	Digest   []byte            // of what was signed; nil is like no other
+	Digest   []byte            // of what tells it from others; nil is like no other
 	Body     []byte            // gzip
 
 	State    DeliveryState

@@ -219,7 +219,7 @@ func (in *Inbox) events(ctx context.Context, d *store.Delivery) error {
 			continue
 		}
 		*r = delivery.Describe(e)
-		c.Event = e
+		c.Event, c.now, c.squash = e, nil, ""
 		then, err := c.decide(ctx, full, r)
 		if err != nil {
 			return err
@@ -272,6 +272,8 @@ type candidate struct {
 	delivery *store.Delivery
 
 	access *credential.Access // nil before it is needed
+	now    *forge.PullRequest // of the event, nil before it is asked for
+	squash string             // the commit that a squash made, as the service tells it
 }
 
 // An effect is what a decision writes.
@@ -309,14 +311,10 @@ func (c *candidate) complete(ctx context.Context) (why string, err error) {
 	if c.Pull == nil || c.SHA == "" || len(c.SHA) >= 40 {
 		return "", nil
 	}
-	var now forge.PullRequest
-	ok, err := c.ask(ctx, func(ctx context.Context, f forge.Forge, host forge.Host, t forge.Token, repo string) (err error) {
-		now, err = f.PullRequest(ctx, host, t, repo, c.Pull.Number)
-		return err
-	})
+	now, ok, err := c.pull(ctx)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("read pull request %d: %w", c.Pull.Number, err)
+		return "", err
 	case !ok:
 		return "there is no credential to find the whole id of commit " + c.SHA + " with", nil
 	case !strings.HasPrefix(now.HeadSHA, c.SHA):
@@ -330,6 +328,38 @@ func (c *candidate) complete(ctx context.Context) (why string, err error) {
 	}
 	c.Pull = &pull
 	return "", nil
+}
+
+// pull asks for the event's pull request as it is now, once. ok is as in ask.
+func (c *candidate) pull(ctx context.Context) (now forge.PullRequest, ok bool, err error) {
+	if c.now != nil {
+		return *c.now, true, nil
+	}
+	ok, err = c.ask(ctx, func(ctx context.Context, f forge.Forge, host forge.Host, t forge.Token, repo string) (err error) {
+		now, err = f.PullRequest(ctx, host, t, repo, c.Pull.Number)
+		return err
+	})
+	if err != nil {
+		return now, false, fmt.Errorf("read pull request %d: %w", c.Pull.Number, err)
+	}
+	if ok {
+		c.now = &now
+	}
+	return now, ok, nil
+}
+
+// merged finds the commit of a merge that the build hears of.
+func (c *candidate) merged(ctx context.Context) error {
+	if c.Pull == nil || c.Type != forge.PullMerged {
+		return nil
+	}
+	if provider, _ := c.in.Credentials.Hosts.Provider(api.ServerType(c.hook.Source)); !provider.Deliveries.Squash {
+		c.squash = c.Merge
+		return nil
+	}
+	now, _, err := c.pull(ctx)
+	c.squash = now.Squash
+	return err
 }
 
 // source is the project's source for the event's repository.
@@ -388,6 +418,9 @@ func (c *candidate) match(ctx context.Context, r *store.Result, approved bool) (
 			return func(tx store.Tx, _ *store.Result) error { return c.forget(ctx, tx) }, nil
 		}
 		return nil, nil
+	}
+	if err := c.merged(ctx); err != nil {
+		return nil, err
 	}
 	b, err := c.plan()
 	if err != nil {
@@ -467,7 +500,7 @@ func (c *candidate) plan() (plan, error) {
 	p := plan{
 		input: api.StartBuildInput{ProjectName: &c.hook.Project},
 		trigger: store.Trigger{
-			Event: string(c.Type), HeadRef: c.HeadRef, BaseRef: c.BaseRef, Actor: c.Actor.ID, MergeCommit: c.Merge, Delivery: c.delivery.ID, SHA: c.SHA,
+			Event: string(c.Type), HeadRef: c.HeadRef, BaseRef: c.BaseRef, Actor: c.Actor.ID, MergeCommit: c.squash, Delivery: c.delivery.ID, SHA: c.SHA,
 		},
 	}
 	t := &p.trigger

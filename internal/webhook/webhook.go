@@ -10,8 +10,9 @@
 // loses a delivery nor starts a build twice. What cannot be decided yet, since
 // a provider does not answer, is tried again for hours.
 //
-// A signed body is good once for its webhook: delivery ids are not signed, so
-// the digest of the body is what is remembered.
+// A signed body is good once for its webhook: most delivery ids are not signed,
+// so the digest of the body is what is remembered, with the id where forge.Deliveries
+// vouches for it.
 //
 // Poll asks providers that cannot reach the server, and puts what it finds into
 // the same inbox. Remove takes hooks away that must not be there any more.
@@ -164,7 +165,8 @@ func (in *Inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusBadRequest, "The body could not be read to its end")
 		return
 	}
-	if err := in.verify(hook, provider, r.Header, body); err != nil {
+	signed, err := in.verify(hook, provider, r.Header, body)
+	if err != nil {
 		if _, unsigned := errors.AsType[*unsigned](err); !unsigned {
 			in.Log.ErrorContext(ctx, "open the secret of a webhook", "project", hook.Project, "error", err)
 			answer(http.StatusServiceUnavailable, "The server cannot check the signature now; deliver again later")
@@ -173,7 +175,7 @@ func (in *Inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusUnauthorized, err.Error())
 		return
 	}
-	id, err := in.put(ctx, hook, provider, r.Header, body)
+	id, err := in.put(ctx, hook, provider, r.Header, body, digest(body, signed))
 	switch {
 	case errors.Is(err, store.ErrExists):
 		answer(http.StatusOK, "Webhook received before; nothing is done again")
@@ -192,31 +194,32 @@ type unsigned struct{ error }
 
 func (u *unsigned) Unwrap() error { return u.error }
 
-// verify checks the signature with each secret that is good now.
-func (in *Inbox) verify(hook store.Webhook, provider forge.Provider, h http.Header, body []byte) error {
+// verify checks the signature with each secret that is good now, and returns the
+// id that tells the delivery from others with its body.
+func (in *Inbox) verify(hook store.Webhook, provider forge.Provider, h http.Header, body []byte) (id string, err error) {
 	now := in.Now()
 	secrets, err := credential.OpenHook(in.Vault, hook, now)
 	if err != nil {
-		return err
+		return "", err
 	}
 	err = errors.New("the webhook has no secret")
 	for _, s := range secrets {
-		if err = provider.Deliveries.Verify(h, body, s.Value, now); err == nil {
-			return nil
+		if id, err = provider.Deliveries.Verify(h, body, s.Value, now); err == nil {
+			return id, nil
 		}
 	}
-	return &unsigned{err}
+	return "", &unsigned{err}
 }
 
 // put stores a delivery.
-func (in *Inbox) put(ctx context.Context, hook store.Webhook, provider forge.Provider, h http.Header, body []byte) (id int64, err error) {
+func (in *Inbox) put(ctx context.Context, hook store.Webhook, provider forge.Provider, h http.Header, body, digest []byte) (id int64, err error) {
 	packed, err := delivery.Pack(body)
 	if err != nil {
 		return 0, err
 	}
 	d := store.Delivery{
 		Scope: hook.Scope, Project: hook.Project, Hook: hook.Address, Origin: store.Delivered, Received: in.Now(), Next: in.Now(),
-		Headers: delivery.Headers(h), Body: packed, Digest: digest(body),
+		Headers: delivery.Headers(h), Body: packed, Digest: digest,
 	}
 	d.Event, d.Provider = provider.Deliveries.Describe(h)
 	d.Event, d.Provider = forge.Cut(d.Event, 100), forge.Cut(d.Provider, 200)
@@ -227,8 +230,12 @@ func (in *Inbox) put(ctx context.Context, hook store.Webhook, provider forge.Pro
 	return id, err
 }
 
-func digest(body []byte) []byte {
+// digest is what a delivery is known again by.
+func digest(body []byte, id string) []byte {
 	sum := sha256.Sum256(body)
+	if id != "" {
+		sum = sha256.Sum256(append(sum[:], id...))
+	}
 	return sum[:]
 }
 

@@ -13,8 +13,8 @@ import (
 // Source: Bitbucket Cloud's documentation, "Event payloads" and "Manage
 // webhooks".
 var deliveries = forge.Deliveries{
-	Verify: func(h http.Header, body []byte, secret api.Secret, _ time.Time) error {
-		return forge.VerifyHMAC(h, "X-Hub-Signature", "sha256=", body, secret)
+	Verify: func(h http.Header, body []byte, secret api.Secret, _ time.Time) (string, error) {
+		return "", forge.VerifyHMAC(h, "X-Hub-Signature", "sha256=", body, secret)
 	},
 	Parse: parseDelivery,
 	Describe: func(h http.Header) (event, id string) {
@@ -28,6 +28,7 @@ var deliveries = forge.Deliveries{
 		api.PullRequestBuildApproverRoleBITBUCKET_WRITE,
 		api.PullRequestBuildApproverRoleBITBUCKET_ADMIN,
 	},
+	Squash: true,
 }
 
 type payload struct {

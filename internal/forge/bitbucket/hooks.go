@@ -253,6 +253,8 @@ type pull struct {
 			FullName string `json:"full_name"`
 		}
 	}
+	Merge *struct{ Hash string } `json:"merge_commit"`
+	Close bool                   `json:"close_source_branch"`
 }
 
 // request is p in the words of package forge, with the cut id of its commit.
@@ -287,7 +289,8 @@ func head(ctx context.Context, c forge.REST, repo string, p *forge.PullRequest) 
 }
 
 // PullRequest implements forge.Hooks with two calls, since the first answer
-// has the id of the commit cut.
+// has the id of the commit cut, and a third for one that was merged and whose
+// branch was closed.
 func (f *Forge) PullRequest(ctx context.Context, host forge.Host, t forge.Token, repo string, number int) (forge.PullRequest, error) {
 	c := f.client(host, t)
 	doing := fmt.Sprintf("get pull request %d of %s", number, repo)
@@ -295,14 +298,36 @@ func (f *Forge) PullRequest(ctx context.Context, host forge.Host, t forge.Token,
 		return forge.PullRequest{}, err
 	}
 	var p pull
-	if err := one(ctx, c, fmt.Sprintf("/repositories/%s/pullrequests/%d", repo, number), doing, needPulls, &p, func() bool { return p.ID == number }); err != nil {
+	err := one(ctx, c, fmt.Sprintf("/repositories/%s/pullrequests/%d", repo, number), doing, needPulls, &p, func() bool { return p.ID == number })
+	if err != nil {
 		return forge.PullRequest{}, err
 	}
 	out := p.request(host)
 	if err := head(ctx, c, repo, &out); err != nil {
 		return forge.PullRequest{}, err
 	}
-	return out, nil
+	if p.State == "MERGED" && p.Close && p.Merge != nil {
+		out.Squash, err = squash(ctx, c, repo, p.Merge.Hash, out.HeadSHA)
+	}
+	return out, err
+}
+
+// squash is the commit of a merge if it stands for those of the pull request:
+// it has one parent and is not the newest of them. Bitbucket does not say how it
+// merged.
+func squash(ctx context.Context, c forge.REST, repo, merge, head string) (string, error) {
+	if merge == "" || strings.HasPrefix(head, merge) {
+		return "", nil
+	}
+	var commit struct {
+		Hash    string
+		Parents []struct{ Hash string }
+	}
+	err := one(ctx, c, "/repositories/"+repo+"/commit/"+url.PathEscape(merge), "get commit "+merge+" of "+repo, needRead, &commit, func() bool { return strings.HasPrefix(commit.Hash, merge) })
+	if err != nil || len(commit.Parents) != 1 {
+		return "", err
+	}
+	return commit.Hash, nil
 }
 
 // ChangedFiles implements forge.Hooks with a diffstat: of two commits, or as a

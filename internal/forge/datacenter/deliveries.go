@@ -15,8 +15,8 @@ import (
 // Source: Bitbucket Data Center's documentation, "Event payload" and "Manage
 // webhooks".
 var deliveries = forge.Deliveries{
-	Verify: func(h http.Header, body []byte, secret api.Secret, _ time.Time) error {
-		return forge.VerifyHMAC(h, "X-Hub-Signature", "sha256=", body, secret)
+	Verify: func(h http.Header, body []byte, secret api.Secret, _ time.Time) (string, error) {
+		return "", forge.VerifyHMAC(h, "X-Hub-Signature", "sha256=", body, secret)
 	},
 	Parse: parseDelivery,
 	Describe: func(h http.Header) (event, id string) {

@@ -431,7 +431,7 @@ func (s *Server) bitbucketPull(r *repository, p *Pull) object {
 		"state":       map[string]string{"open": "OPEN", "closed": "DECLINED", "merged": "MERGED"}[p.State],
 		"source":      object{"branch": object{"name": p.Head}, "commit": short(p.SHA), "repository": brief(s.source(r, p))},
 		"destination": object{"branch": object{"name": p.Base}, "commit": short(p.BaseSHA), "repository": brief(r)}, "merge_commit": merge,
-		"close_source_branch": false, "closed_by": nil, "reason": "", "created_on": bitbucketTime(p.Opened), "updated_on": bitbucketTime(p.Changed),
+		"close_source_branch": p.Close, "closed_by": nil, "reason": "", "created_on": bitbucketTime(p.Opened), "updated_on": bitbucketTime(p.Changed),
 		"comment_count": 0, "task_count": 0, "reviewers": []object{}, "participants": []object{}, "links": object{},
 	}
 	if p.MergeBy != "" {

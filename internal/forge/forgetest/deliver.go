@@ -3,6 +3,7 @@ package forgetest
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -23,6 +24,7 @@ type Hook struct {
 	Events  []string // in the provider's words
 	URL     string   // where deliveries go
 	Secret  string
+	Key     string // to sign with, where that is another thing than the secret
 	Created time.Time
 	Name    string // or description, where the provider has one
 	Form    bool   // bodies are forms rather than JSON
@@ -257,7 +259,9 @@ func (s *Server) send(d Delivery, wrong Misdelivery) Delivery {
 	secret := d.hook.Secret
 	switch {
 	case wrong.Bare:
-		secret = ""
+		secret, d.hook.Key = "", ""
+	case wrong.Forged && d.hook.Key != "":
+		d.hook.Key = "whsec_" + base64.StdEncoding.EncodeToString([]byte("not the key that the hook has..."))
 	case wrong.Forged:
 		secret = "not-" + secret
 	}

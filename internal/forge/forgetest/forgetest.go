@@ -89,6 +89,8 @@ type Dialect struct {
 	// sign sets the headers of a delivery, which say what it is and, unless
 	// secret is "", that it is the provider's.
 	sign func(s *Server, secret string, d *Delivery)
+	// keys says that hooks can have a key to sign with beside the secret.
+	keys bool
 }
 
 // GitHub is that of github.com and of an Enterprise server.

@@ -1,6 +1,9 @@
 package forgetest
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"maps"
 	"net/http"
@@ -19,6 +22,14 @@ var GitLab = below("/api/v4", Dialect{
 	pullRef: "refs/merge-requests/%d/head",
 	tell:    tellGitLab, sign: signGitLab,
 }, gitlab)
+
+// GitLabSigning is a GitLab whose hooks can sign.
+// Source: GitLab, merge requests 230944 and 231325.
+var GitLabSigning = func() Dialect {
+	d := GitLab
+	d.keys = true
+	return d
+}()
 
 func gitlab(v *visit) {
 	if v.token == nil {
@@ -248,6 +259,9 @@ func (v *visit) gitlabHooks(key string, r *repository) {
 		if r != nil {
 			out["project_id"] = r.id
 		}
+		if v.s.dialect.keys {
+			out["token_present"], out["signing_token_present"] = k.Secret != "", k.Key != ""
+		}
 		return out
 	}
 	if len(v.path) == 3 && v.r.Method == "GET" {
@@ -275,8 +289,19 @@ func (v *visit) gitlabHooks(key string, r *repository) {
 			v.say(http.StatusUnprocessableEntity, object{"error": "Invalid url given"})
 			return
 		}
+		signing, _ := in["signing_token"].(string)
+		if !v.s.dialect.keys {
+			signing = ""
+		}
+		if key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(signing, "whsec_")); signing != "" && (err != nil || len(key) != 32 || !strings.HasPrefix(signing, "whsec_")) {
+			v.say(http.StatusUnprocessableEntity, object{"error": "signing_token is invalid"})
+			return
+		}
 		set := func(k *Hook) {
 			k.URL, k.Active = address, true
+			if signing != "" {
+				k.Key = signing
+			}
 			k.Form = false // there are none
 			if secret, ok := in["token"].(string); ok {
 				k.Secret = secret
@@ -366,7 +391,12 @@ func (s *Server) gitlabMerge(r *repository, p *Pull) object {
 		"created_at": gitlabTime(p.Opened), "updated_at": gitlabTime(p.Changed), "draft": false, "merge_status": "can_be_merged", "squash": false,
 		"web_url": fmt.Sprintf("%s/%s/-/merge_requests/%d", s.URL, s.nameOf(r), p.Number), "diff_refs": object{"base_sha": p.BaseSHA, "head_sha": p.SHA, "start_sha": p.BaseSHA},
 	}
-	if p.Merge != "" {
+	if p.Squash {
+		out["squash"] = true
+	}
+	if p.Merge != "" && p.Squash {
+		out["squash_commit_sha"] = p.Merge
+	} else if p.Merge != "" {
 		out["merge_commit_sha"] = p.Merge
 	}
 	return out
@@ -384,6 +414,14 @@ func signGitLab(s *Server, secret string, d *Delivery) {
 	h.Set("Idempotency-Key", d.GUID)
 	if secret != "" {
 		h.Set("X-Gitlab-Token", secret)
+	}
+	if key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(d.hook.Key, "whsec_")); err == nil && len(key) > 0 {
+		at := strconv.FormatInt(s.now().Unix(), 10)
+		mac := hmac.New(sha256.New, key)
+		fmt.Fprintf(mac, "%s.%s.%s", d.GUID, at, d.Body)
+		h.Set("Webhook-Id", d.GUID)
+		h.Set("Webhook-Timestamp", at)
+		h.Set("Webhook-Signature", "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
 	}
 }
 
@@ -515,7 +553,7 @@ func (s *Server) gitlabToldMerge(r *repository, p *Pull) object {
 		"merge_status": "can_be_merged", "merge_commit_sha": nil, "created_at": gitlabToldTime(p.Opened), "updated_at": gitlabToldTime(p.Changed), "assignee_ids": []int64{}, "reviewer_ids": []int64{}, "labels": []object{},
 		"url": fmt.Sprintf("%s/%s/-/merge_requests/%d", s.URL, s.nameOf(r), p.Number),
 	}
-	if p.Merge != "" {
+	if p.Merge != "" && !p.Squash { // of a squash it tells nothing
 		out["merge_commit_sha"] = p.Merge
 	}
 	return out

@@ -79,6 +79,9 @@ type Pull struct {
 	Base string // branch; default main
 	// Commits are pushed to the branch before, by the author.
 	Commits []Commit
+	// Close removes the branch when it is merged, and Squash merges it as one
+	// commit; GitLab then moves its target there without another.
+	Close, Squash bool
 
 	// OpenPull and the others set these.
 	ID      int64
@@ -511,8 +514,8 @@ func (s *Server) RetitlePull(repo string, number int, login, title string) (Pull
 	return s.changePull(repo, number, login, edited, func(p *Pull) error { p.Title = title; return nil })
 }
 
-// MergePull merges a pull request with a merge commit, which is also a push to
-// its base.
+// MergePull merges a pull request with a merge commit, or one that stands for
+// its commits, which is also a push to its base.
 func (s *Server) MergePull(repo string, number int, login string) (Pull, error) {
 	r := s.repository(repo)
 	p, ok := s.Pull(repo, number)
@@ -527,8 +530,14 @@ func (s *Server) MergePull(repo string, number int, login string) (Pull, error) 
 	if err != nil {
 		return wrong(err)
 	}
-	made, err := s.run(nil, "--git-dir", r.dir, "-c", "user.name=Mona Lisa", "-c", "user.email=mona@example.com",
-		"commit-tree", strings.TrimSpace(string(tree)), "-p", base, "-p", p.SHA, "-m", fmt.Sprintf("Merge pull request #%d from %s\n\n%s", number, p.Head, p.Title))
+	args := []string{
+		"--git-dir", r.dir, "-c", "user.name=Mona Lisa", "-c", "user.email=mona@example.com",
+		"commit-tree", strings.TrimSpace(string(tree)), "-m", fmt.Sprintf("Merge pull request #%d from %s\n\n%s", number, p.Head, p.Title), "-p", base,
+	}
+	if !p.Squash {
+		args = append(args, "-p", p.SHA)
+	}
+	made, err := s.run(nil, args...)
 	if err != nil {
 		return wrong(err)
 	}
@@ -540,7 +549,11 @@ func (s *Server) MergePull(repo string, number int, login string) (Pull, error) 
 	if err != nil {
 		return wrong(err)
 	}
-	return told, s.Move(repo, login, "refs/heads/"+p.Base, merge)
+	err = s.Move(repo, login, "refs/heads/"+p.Base, merge)
+	if err == nil && p.Close && p.Fork == "" {
+		err = s.Move(repo, login, "refs/heads/"+p.Head, "")
+	}
+	return told, err
 }
 
 // Comment writes a comment on a pull request.

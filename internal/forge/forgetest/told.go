@@ -337,7 +337,7 @@ func (t Telling) verify(test *testing.T) {
 	signed := http.Header{}
 	t.Sign(signed, body, toldSecret, signedAt)
 	check := func(h http.Header, body []byte, secret api.Secret) error {
-		err := t.Deliveries.Verify(h, body, secret, signedAt)
+		_, err := t.Deliveries.Verify(h, body, secret, signedAt)
 		if err != nil {
 			for _, text := range []string{err.Error(), fmt.Sprintf("%#v", err)} {
 				for _, values := range h {
@@ -362,6 +362,18 @@ func (t Telling) verify(test *testing.T) {
 	}
 	if err := check(signed, body, toldSecret); err != nil {
 		test.Fatalf("what is signed right is refused: %v", err)
+	}
+	// Where there is a signature, what it does not cover says nothing.
+	if t.Signature != "" {
+		other := signed.Clone()
+		for _, name := range []string{t.IDName, "Idempotency-Key", "X-Request-Id"} {
+			other.Set(name, "another")
+		}
+		one, err := t.Deliveries.Verify(signed, body, toldSecret, signedAt)
+		two, errOther := t.Deliveries.Verify(other, body, toldSecret, signedAt)
+		if err != nil || errOther != nil || one != two {
+			test.Errorf("a header that is not signed makes the id %q, %v of %q, %v", two, errOther, one, err)
+		}
 	}
 	refused("no header", http.Header{}, body, toldSecret)
 	refused("an empty secret", signed, body, "")
@@ -469,7 +481,7 @@ func (t Telling) FuzzVerify(f *testing.F) {
 		h.Add(n0, v0)
 		h.Add(n1, v1)
 		h.Add(n2, v2)
-		if t.Deliveries.Verify(h, body, toldSecret, signedAt) == nil {
+		if _, err := t.Deliveries.Verify(h, body, toldSecret, signedAt); err == nil {
 			test.Errorf("forged: %q over %q", h, body)
 		}
 	})
@@ -482,7 +494,7 @@ func (t Telling) Benchmark(b *testing.B, event string, body []byte) {
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := t.Deliveries.Verify(h, body, toldSecret, signedAt); err != nil {
+		if _, err := t.Deliveries.Verify(h, body, toldSecret, signedAt); err != nil {
 			b.Fatal(err)
 		}
 		if _, err := t.Deliveries.Parse(h, body); err != nil {

@@ -38,17 +38,17 @@ var deliveries = forge.Deliveries{
 
 // verifyDelivery checks the server's own header and the one that it has for GitHub's
 // sake: each that is there must be right, and one must be there.
-func verifyDelivery(h http.Header, body []byte, secret api.Secret, _ time.Time) error {
+func verifyDelivery(h http.Header, body []byte, secret api.Secret, _ time.Time) (string, error) {
 	const compatible = "X-Hub-Signature-256"
 	if len(h.Values("X-Gitea-Signature")) > 0 || len(h.Values(compatible)) == 0 {
 		if err := forge.VerifyHMAC(h, "X-Gitea-Signature", "", body, secret); err != nil {
-			return err
+			return "", err
 		}
 	}
 	if len(h.Values(compatible)) > 0 {
-		return forge.VerifyHMAC(h, compatible, "sha256=", body, secret)
+		return "", forge.VerifyHMAC(h, compatible, "sha256=", body, secret)
 	}
-	return nil
+	return "", nil
 }
 
 type payload struct {

@@ -186,7 +186,7 @@ func TestDeliveries_TwoSignatures(t *testing.T) {
 		if c.compatible != "" {
 			h.Set("X-Hub-Signature-256", c.compatible)
 		}
-		if err := gitea.Provider.Deliveries.Verify(h, body, secret, noon); (err == nil) != c.ok {
+		if _, err := gitea.Provider.Deliveries.Verify(h, body, secret, noon); (err == nil) != c.ok {
 			t.Errorf("own %.10q, compatible %.16q: error %v", c.own, c.compatible, err)
 		}
 	}

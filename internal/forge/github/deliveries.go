@@ -22,8 +22,8 @@ const (
 // Source: GitHub's documentation, "Webhook events and payloads" and
 // "Validating webhook deliveries". The signature in SHA-1 is not looked at.
 var deliveries = forge.Deliveries{
-	Verify: func(h http.Header, body []byte, secret api.Secret, _ time.Time) error {
-		return forge.VerifyHMAC(h, "X-Hub-Signature-256", "sha256=", body, secret)
+	Verify: func(h http.Header, body []byte, secret api.Secret, _ time.Time) (string, error) {
+		return "", forge.VerifyHMAC(h, "X-Hub-Signature-256", "sha256=", body, secret)
 	},
 	Parse: parseDelivery,
 	Describe: func(h http.Header) (event, id string) {

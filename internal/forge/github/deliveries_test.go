@@ -247,7 +247,7 @@ func TestDeliveries_SHA1IsNoSignature(t *testing.T) {
 	mac.Write(body)
 	sum := "sha1=" + hex.EncodeToString(mac.Sum(nil))
 	for _, h := range []http.Header{{"X-Hub-Signature": {sum}}, {"X-Hub-Signature-256": {sum}}} {
-		if err := github.Provider.Deliveries.Verify(h, body, secret, noon); err == nil {
+		if _, err := github.Provider.Deliveries.Verify(h, body, secret, noon); err == nil {
 			t.Errorf("%v is accepted", h)
 		}
 	}
@@ -345,7 +345,10 @@ func TestDeliveries_Examples(t *testing.T) {
 			}
 
 			sign(h, body, secret, noon)
-			verify := github.Provider.Deliveries.Verify
+			verify := func(h http.Header, body []byte, secret api.Secret, now time.Time) error {
+				_, err := github.Provider.Deliveries.Verify(h, body, secret, now)
+				return err
+			}
 			if err := verify(h, body, secret, noon); err != nil {
 				t.Errorf("example %d of %s is refused: %v", i, name, err)
 			}

@@ -34,23 +34,40 @@ var deliveries = forge.Deliveries{
 		api.PullRequestBuildApproverRoleGITLAB_MAINTAINER,
 		api.PullRequestBuildApproverRoleGITLAB_OWNER,
 	},
+	Squash:  true, // source: gitlab-org/gitlab#415449
 	PullRef: "refs/merge-requests/%d/head",
 }
 
 // verifyDelivery checks the signature, which newer versions send, and the token that is
 // the secret: each that is there must be right, and one must be there. The
-// token does not cover the body; who reads it once can write deliveries.
-func verifyDelivery(h http.Header, body []byte, secret api.Secret, now time.Time) error {
-	signed := len(h.Values("Webhook-Signature")) > 0
+// token does not cover the body; who reads it once can write deliveries. Where
+// the secret is no signing key, the signature is by a key that somebody gave the
+// hook at GitLab, and the token alone says who it is.
+//
+// GitLab's bodies have no time: a tag that is made again makes an equal one. The
+// Idempotency-Key, which is the signed Webhook-Id too, stays the same when it
+// delivers again, and older versions have the id of the event alone.
+// Source: GitLab, app/services/web_hook_service.rb and merge requests 160952
+// and 230944.
+func verifyDelivery(h http.Header, body []byte, secret api.Secret, now time.Time) (id string, err error) {
+	token := len(h.Values("X-Gitlab-Token")) > 0
+	signed := len(h.Values("Webhook-Signature")) > 0 && !(token && forge.SigningKey(secret) == nil)
 	if signed {
-		if err := forge.VerifyStandard(h, body, secret, now); err != nil {
-			return err
+		if id, err = forge.VerifyStandard(h, body, secret, now); err != nil {
+			return "", err
 		}
 	}
-	if !signed || len(h.Values("X-Gitlab-Token")) > 0 {
-		return forge.VerifyToken(h, "X-Gitlab-Token", secret)
+	if token || !signed {
+		if err := forge.VerifyToken(h, "X-Gitlab-Token", secret); err != nil {
+			return "", err
+		}
 	}
-	return nil
+	if !signed {
+		if id = forge.Header(h, "Idempotency-Key"); id == "" {
+			id = forge.Header(h, "X-Gitlab-Event-UUID")
+		}
+	}
+	return id, nil
 }
 
 type payload struct {
@@ -96,8 +113,7 @@ type payloadMerge struct {
 		ID      string `json:"id"`
 		Message string `json:"message"`
 	} `json:"last_commit"`
-	MergeCommitSHA string `json:"merge_commit_sha"`
-	UpdatedAt      string `json:"updated_at"`
+	UpdatedAt string `json:"updated_at"`
 }
 
 type mergePayload struct {
@@ -276,9 +292,6 @@ func readMerge(r *forge.Reading, h http.Header, body []byte) forge.Event {
 		e.Type = forge.PullClosed
 	case "merge":
 		e.Type = forge.PullMerged
-		if m.MergeCommitSHA != "" {
-			e.Merge = r.Commit("object_attributes.merge_commit_sha", m.MergeCommitSHA)
-		}
 	case "update":
 		if m.OldRev == "" {
 			e.Note = "an update of a merge request without new commits starts no build"
@@ -332,7 +345,7 @@ func readRelease(r *forge.Reading, h http.Header, body []byte) forge.Event {
 		return forge.Event{}
 	}
 	e := d.event(r, "release")
-	if d.Action != "create" {
+	if d.Action != "create" && d.Action != "update" { // source: user guide, "GitLab webhook events"
 		e.Note = forge.Ignored("action", d.Action)
 		return e
 	}

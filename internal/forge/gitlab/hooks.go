@@ -102,12 +102,13 @@ func read[T any](c forge.REST, a *forge.Reply, doing, need string) ([]T, error) 
 	return values, nil
 }
 
-// hooks is how the hooks of an owner are reached.
-func (f *Forge) hooks(host forge.Host, t forge.Token, owner forge.Owner, h forge.Hook) (forge.HookList, error) {
+// hooks is how the hooks of an owner are reached. signs are the ids of those,
+// once they are listed, whose deliveries GitLab signs.
+func (f *Forge) hooks(host forge.Host, t forge.Token, owner forge.Owner, h forge.Hook) (list forge.HookList, signs map[string]bool, err error) {
 	c := f.client(host, t)
+	signs = map[string]bool{}
 	c.Hide = []api.Secret{h.Secret}
 	var path, need string
-	var err error
 	switch owner.Kind {
 	case forge.OfRepository:
 		path, need, err = project(owner.Name)+"/hooks", needMaintainer, c.CheckName("webhook", owner.Name, true)
@@ -120,16 +121,17 @@ func (f *Forge) hooks(host forge.Host, t forge.Token, owner forge.Owner, h forge
 		REST: c, Provider: name, Path: path, First: at(path+"?", 1), Change: http.MethodPut,
 		List: func(a *forge.Reply) (list []forge.Hook, next string, err error) {
 			type hook struct {
-				ID  int64
-				URL string
+				ID    int64
+				URL   string
+				Signs bool `json:"signing_token_present"`
 			}
 			values, err := read[hook](c, a, "list webhooks of "+owner.Name, need)
 			for _, v := range values {
-				list = append(list, forge.Hook{ID: strconv.FormatInt(v.ID, 10), Address: v.URL})
+				id := strconv.FormatInt(v.ID, 10)
+				list, signs[id] = append(list, forge.Hook{ID: id, Address: v.URL}), v.Signs
 			}
 			return list, after(path+"?", a), err
 		},
-		Document: document,
 		Read: func(a *forge.Reply) (string, bool) {
 			var made struct{ ID int64 }
 			ok := a.Decode(&made) && made.ID > 0
@@ -138,7 +140,14 @@ func (f *Forge) hooks(host forge.Host, t forge.Token, owner forge.Owner, h forge
 		Refuse: func(c forge.REST, doing string, a *forge.Reply) error {
 			return refuse(c, doing+" of "+owner.Name, need, a)
 		},
-	}, err
+	}, signs, err
+}
+
+// key reports whether a secret is one that GitLab signs with: whsec_ and 32
+// bytes in base64.
+// Source: GitLab, merge request 231325.
+func key(secret api.Secret) bool {
+	return strings.HasPrefix(secret.Reveal(), "whsec_") && len(forge.SigningKey(secret)) == 32
 }
 
 // flags are GitLab's switches for the events to be told of.
@@ -151,9 +160,16 @@ var flags = map[forge.EventType][]string{
 }
 
 // document is what makes a hook. Every switch is set, so that a former state
-// leaves nothing behind.
-func document(h forge.Hook) any {
+// leaves nothing behind. The secret is the key to sign with, which versions that
+// do not sign take no notice of, and also the token unless signed is set.
+func document(h forge.Hook, signed bool) any {
 	in := map[string]any{"url": h.Address, "token": h.Secret.Reveal(), "enable_ssl_verification": true}
+	if key(h.Secret) {
+		in["signing_token"] = h.Secret.Reveal()
+	}
+	if signed {
+		in["token"] = ""
+	}
 	for _, list := range flags {
 		for _, flag := range list {
 			in[flag] = false
@@ -167,21 +183,33 @@ func document(h forge.Hook) any {
 	return in
 }
 
-// PutHook implements forge.Hooks with .../hooks of a project or a group.
+// PutHook implements forge.Hooks with .../hooks of a project or a group. Where
+// GitLab says that it signs, the token is taken away: it would be in every
+// delivery, and whoever reads one could write others.
 func (f *Forge) PutHook(ctx context.Context, host forge.Host, t forge.Token, owner forge.Owner, h forge.Hook) (forge.Hook, error) {
-	hooks, err := f.hooks(host, t, owner, h)
+	hooks, signs, err := f.hooks(host, t, owner, h)
 	if err != nil {
 		return forge.Hook{}, err
 	}
 	if !slices.ContainsFunc(h.Events, func(e forge.EventType) bool { return flags[e] != nil }) {
 		return forge.Hook{}, hooks.Failed("make the webhook of %s: GitLab can tell of none of the events %v", owner.Name, h.Events)
 	}
-	return hooks.Put(ctx, h)
+	told := false // whether GitLab was given the token
+	hooks.Document = func(h forge.Hook) any {
+		signed := signs[h.ID] && key(h.Secret)
+		told = !signed
+		return document(h, signed)
+	}
+	h, err = hooks.Put(ctx, h)
+	if err == nil && told && signs[h.ID] && key(h.Secret) { // told by the list after it was made
+		h, err = hooks.Put(ctx, h)
+	}
+	return h, err
 }
 
 // DeleteHook implements forge.Hooks.
 func (f *Forge) DeleteHook(ctx context.Context, host forge.Host, t forge.Token, owner forge.Owner, h forge.Hook) error {
-	hooks, err := f.hooks(host, t, owner, h)
+	hooks, _, err := f.hooks(host, t, owner, h)
 	if err != nil {
 		return err
 	}
@@ -253,6 +281,7 @@ type merge struct {
 	Source  string `json:"source_branch"`
 	Target  string `json:"target_branch"`
 	SHA     string
+	Squash  string `json:"squash_commit_sha"`
 	From    *int64 `json:"source_project_id"` // null if it is gone
 	To      int64  `json:"target_project_id"`
 	Changes string `json:"changes_count"` // "1000+" if there are more; of a single one
@@ -263,7 +292,7 @@ func (m merge) request(repo string) forge.PullRequest {
 	out := forge.PullRequest{
 		Number: m.IID, Title: m.Title, Author: forge.Person{ID: strconv.FormatInt(m.Author.ID, 10), Login: m.Author.Username},
 		Open: m.State == "opened" || m.State == "locked", HeadRef: "refs/heads/" + m.Source, HeadSHA: m.SHA, BaseRef: "refs/heads/" + m.Target,
-		Fork: m.From == nil || *m.From != m.To,
+		Fork: m.From == nil || *m.From != m.To, Squash: m.Squash,
 	}
 	if !out.Fork {
 		out.HeadRepo = repo

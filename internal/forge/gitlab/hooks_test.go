@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/forge"
@@ -15,10 +16,12 @@ import (
 
 const repo = "group/sub/shop"
 
-func stage(t *testing.T) forgetest.Stage {
+func stage(t *testing.T) forgetest.Stage { return stageOf(t, &forgetest.GitLab) }
+
+func stageOf(t *testing.T, d *forgetest.Dialect) forgetest.Stage {
 	t.Helper()
 	return forgetest.Case{
-		Provider: gitlab.Provider, Dialect: &forgetest.GitLab, Repo: repo,
+		Provider: gitlab.Provider, Dialect: d, Repo: repo,
 		Good: forgetest.Token{Value: "glpat-ForgetestHooks00000001", Login: "mona", Role: 50, Scopes: []string{"api"}},
 	}.Stage(t)
 }
@@ -126,6 +129,64 @@ func TestHook_Switches(t *testing.T) {
 	h.Events = []forge.EventType{forge.Prereleased}
 	if _, err := s.Forge.PutHook(t.Context(), s.Host, s.Token, owner, h); err == nil {
 		t.Error("a hook was made that GitLab has nothing to tell")
+	}
+}
+
+// TestHook_Signs: a GitLab that can sign gets the secret as the key to sign with
+// and not as the token, which whoever reads a delivery could use; another one
+// gets the token.
+func TestHook_Signs(t *testing.T) {
+	t.Parallel()
+	const (
+		first  = api.Secret("whsec_Zm9yZ2V0ZXN0U2lnbmluZ0tleTAwMDAwMDAwMDAwMDE=")
+		second = api.Secret("whsec_Zm9yZ2V0ZXN0U2lnbmluZ0tleTAwMDAwMDAwMDAwMDI=")
+		text   = api.Secret("PlantedSecretThatIsNoSigningKey_0000000001")
+	)
+	for _, c := range []struct {
+		name    string
+		dialect *forgetest.Dialect
+		signs   bool
+	}{{"signing", &forgetest.GitLabSigning, true}, {"older", &forgetest.GitLab, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := stageOf(t, c.dialect)
+			h := forge.Hook{Address: "https://corbel.example.com/hooks/1", Events: []forge.EventType{forge.Push}}
+			// The second time it is the secret that was there, as any change sends it.
+			for i, secret := range []api.Secret{text, first, first, second} {
+				h.Secret = secret
+				var err error
+				if h, err = s.Forge.PutHook(t.Context(), s.Host, s.Token, forge.Owner{Kind: forge.OfRepository, Name: repo}, h); err != nil {
+					t.Fatal(err)
+				}
+				want := forgetest.Hook{Secret: secret.Reveal()}
+				if c.signs && secret != text {
+					want = forgetest.Hook{Key: secret.Reveal()}
+					if i == 1 { // an upgrade: that it signs shows with the next change
+						want.Secret = secret.Reveal()
+					}
+				}
+				if got := s.Server.Hooks(repo); len(got) != 1 || got[0].Secret != want.Secret || got[0].Key != want.Key {
+					t.Errorf("change %d: the server has %+v, want %+v", i, got, want)
+				}
+				if _, err := s.Server.Push(repo, "mona", forgetest.Commit{Message: "a", Files: map[string]string{"a": strconv.Itoa(i)}}); err != nil {
+					t.Fatal(err)
+				}
+				all := s.Server.Deliveries(repo)
+				d := all[len(all)-1]
+				id, err := gitlab.Provider.Deliveries.Verify(d.Header, d.Body, secret, time.Now())
+				if err != nil || id != d.GUID || (d.Header.Get("Webhook-Signature") != "") != (want.Key != "") {
+					t.Errorf("change %d: a push is told as %q, %v, with %v", i, id, err, d.Header)
+				}
+			}
+			// One that is made signs at once.
+			s.Server.DropHook(repo, s.Server.Hooks(repo)[0].ID)
+			if _, err := s.Forge.PutHook(t.Context(), s.Host, s.Token, forge.Owner{Kind: forge.OfRepository, Name: repo}, h); err != nil {
+				t.Fatal(err)
+			}
+			if got := s.Server.Hooks(repo); len(got) != 1 || (got[0].Key == second.Reveal()) != c.signs || (got[0].Secret == "") != c.signs {
+				t.Errorf("made: the server has %+v", got)
+			}
+		})
 	}
 }
 
