@@ -30,6 +30,7 @@ var mayImport = map[string]string{
 	"internal/redact":    "",
 	"internal/buildspec": "foreign",
 	"internal/phase":     "api",
+	"internal/crowd":     "",
 
 	"internal/store":                 "api api/secretsmanager api/ssm internal/arn",
 	"internal/store/storetest":       "api api/secretsmanager api/ssm internal/store foreign",
@@ -57,9 +58,9 @@ var mayImport = map[string]string{
 	"internal/secret":            "api internal/store internal/vault foreign",
 	"internal/filtergroup":       "api internal/forge",
 	"internal/delivery":          "api internal/forge internal/store",
-	"internal/webhook":           "api internal/credential internal/delivery internal/filtergroup internal/forge internal/store internal/vault",
+	"internal/webhook":           "api internal/credential internal/crowd internal/delivery internal/filtergroup internal/forge internal/store internal/vault",
 	"internal/metrics":           "internal/store internal/credential foreign",
-	"internal/status":            "api internal/arn internal/store internal/forge internal/credential",
+	"internal/status":            "api internal/arn internal/crowd internal/store internal/forge internal/credential",
 
 	"internal/service": "internal/audit api api/corbel api/logs api/secretsmanager api/ssm internal/secret internal/arn internal/access internal/awsjson internal/buildlog internal/buildspec internal/credential internal/delivery internal/filtergroup internal/forge internal/phase internal/store internal/vault foreign",
 	"internal/runner":  "api internal/arn internal/buildlog internal/buildspec internal/credential internal/executor internal/forge internal/phase internal/redact internal/source internal/store foreign",

@@ -435,6 +435,13 @@ func TestWebhook_Polled(t *testing.T) {
 			t.Errorf("polling an idle repository: %s %s answered %d", r.Method, r.Path, r.Status)
 		}
 	}
+	// A poll that fails is told of.
+	h.codebuild(nil, "delete-source-credentials", "--arn", h.health().Arn)
+	poll()
+	h.until("it is told that polls fail", func() bool {
+		who := h.must(corbel(t), "webhook", "who", "app")
+		return strings.Contains(who, "Polled every 15 s\n    fails since ") && strings.Contains(who, "credential")
+	})
 	h.must(corbel(t), "webhook", "poll", "app", "--every", "off")
 	findPlanted(t, h.data, needles())
 }

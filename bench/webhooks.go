@@ -404,7 +404,7 @@ func (b *bench) manyDeliveries() error {
 		for _, call := range []func() error{
 			func() error { _, err := st.Deliveries(b.ctx, webhooks[1].Address, 0, 21); return err },
 			func() error { _, err := st.Deliveries(b.ctx, webhooks[1].Address, last/2, 21); return err },
-			func() error { _, err := st.DueHooks(b.ctx, time.Now(), nil, 8); return err },
+			func() error { _, err := st.DueHooks(b.ctx, time.Now(), nil, nil, 16); return err },
 			func() error { n++; _, err := fill(b.ctx, st, webhooks, n-1, n, old); return err },
 		} {
 			var times []time.Duration

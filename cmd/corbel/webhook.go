@@ -187,7 +187,11 @@ func (p *printer) deliveries(ctx context.Context, cl *client.Client, project str
 	for _, d := range all.Deliveries {
 		fmt.Fprintf(p.out, "%s  %s  %s  %s\n", text(d.Id), p.when(d.Received), join(" ", text(d.Event), text(d.ProviderId)), d.State)
 		if d.Problem != nil {
-			fmt.Fprintf(p.out, "    attempt %d: %s\n", *d.Attempts, text(d.Problem))
+			attempt := ""
+			if *d.Attempts > 0 {
+				attempt = fmt.Sprintf("attempt %d: ", *d.Attempts)
+			}
+			fmt.Fprintf(p.out, "    %s%s\n", attempt, text(d.Problem))
 		}
 		p.results(d.Results)
 	}
@@ -293,6 +297,9 @@ func (p *printer) who(d *corbel.DescribeWebhookOutput) error {
 	}
 	if d.PollSeconds != nil && *d.PollSeconds > 0 {
 		fmt.Fprintf(p.out, "Polled every %d s\n", *d.PollSeconds)
+		if d.PollProblem != nil {
+			fmt.Fprintf(p.out, "    fails since %s: %s\n", p.when(d.PollFailingSince), text(d.PollProblem))
+		}
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func describeDelivery(d store.Delivery) corbel.WebhookDelivery {
 			store.Waiting: corbel.DeliveryStateWAITING, store.Done: corbel.DeliveryStateDONE, store.Failed: corbel.DeliveryStateFAILED,
 		}[d.State],
 	}
-	if d.State == store.Waiting {
+	if d.State == store.Waiting && d.Behind == 0 {
 		out.NextAttempt = api.At(d.Next)
 	}
 	for _, r := range d.Results {
@@ -278,7 +278,7 @@ func (s CorbelService) DescribeWebhook(ctx context.Context, in *corbel.DescribeW
 		PollSeconds: new(int(w.PollEvery / time.Second)), Refused: new(w.Refused), RefusedReason: some(w.RefusedReason), LastRefused: stamp(w.RefusedAt), Ways: []corbel.WebhookWay{},
 	}
 	if w.PollEvery > 0 {
-		out.NextPoll = stamp(w.PollNext)
+		out.NextPoll, out.PollProblem, out.PollFailingSince = stamp(w.PollNext), some(w.PollProblem), stamp(w.PollFailing)
 	}
 	last, err := s.Store.Deliveries(ctx, w.Address, 0, 1)
 	if err != nil {

@@ -116,14 +116,15 @@ func newHookBench(t *testing.T, k kind) *hookBench {
 }
 
 // at makes the provider be at an address, and the server reachable for it.
-func (h *hookBench) at(address string) {
+// Further entries are of other hosts.
+func (h *hookBench) at(address string, more ...string) {
 	h.t.Helper()
 	name := h.known
 	if name == "" {
 		name = string(h.source)
 	}
 	var err error
-	if h.Hosts, err = forge.NewHosts(providers.All, []string{name + "=" + address}); err != nil {
+	if h.Hosts, err = forge.NewHosts(providers.All, append(more, name+"="+address)); err != nil {
 		h.t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/credential"
+	"github.com/corbel-build/corbel/internal/crowd"
 	"github.com/corbel-build/corbel/internal/forge"
 	"github.com/corbel-build/corbel/internal/store"
 )
@@ -27,7 +28,8 @@ const (
 	callTime = 20 * time.Second
 	// first and longest bound the wait between attempts, which doubles.
 	first, longest = 2 * time.Second, 15 * time.Minute
-	batch          = 20
+	// crowded is how many are under way to a host at a time.
+	crowded = 20
 )
 
 // A Sender empties the outbox. One runs for each store.
@@ -43,14 +45,18 @@ type Sender struct {
 func (s *Sender) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	busy := crowd.New[int64](crowded)
 	for {
 		select {
 		case <-ctx.Done():
+			busy.Wait()
 			return nil
 		case <-s.Store.Outgoing():
 		case <-timer.C:
+		case id := <-busy.Left():
+			busy.Leave(id)
 		}
-		next, err := s.drain(ctx)
+		next, err := s.drain(ctx, busy)
 		if err != nil && ctx.Err() == nil {
 			s.Log.ErrorContext(ctx, "send commit statuses", "error", err)
 			next = first
@@ -59,17 +65,18 @@ func (s *Sender) Run(ctx context.Context) error {
 	}
 }
 
-// drain sends everything that is due, and returns how long until there is
-// more.
-func (s *Sender) drain(ctx context.Context) (time.Duration, error) {
+// drain begins to send what is due, and returns how long until there is more.
+// What has ended wakes Run too. Different commits do not wait for each other.
+func (s *Sender) drain(ctx context.Context, busy *crowd.Crowd[int64]) (time.Duration, error) {
 	for {
+		except, full := busy.Busy()
 		var due []store.CommitStatus
 		var next time.Time
 		err := s.Store.Update(ctx, func(tx store.Tx) (err error) {
-			if due, err = tx.DueStatuses(ctx, s.Now(), batch); err != nil || len(due) > 0 {
+			if due, err = tx.DueStatuses(ctx, s.Now(), except, full, crowded); err != nil || len(due) > 0 {
 				return err
 			}
-			next, err = tx.NextStatus(ctx)
+			next, err = tx.NextStatus(ctx, except, full)
 			return err
 		})
 		if errors.Is(err, store.ErrNotFound) {
@@ -81,16 +88,16 @@ func (s *Sender) drain(ctx context.Context) (time.Duration, error) {
 		if len(due) == 0 {
 			return max(next.Sub(s.Now()), 10*time.Millisecond), nil
 		}
-		// Different commits do not wait for each other.
-		done := make(chan error, len(due))
-		for _, d := range due {
-			go func() { done <- s.one(ctx, d) }() // ends within callTime
-		}
-		for range due {
-			err = errors.Join(err, <-done)
-		}
-		if err != nil {
-			return 0, err
+		for _, d := range due { // the first one joins: its host is not full
+			busy.Join(d.ID, d.Host, func() {
+				if err := s.one(ctx, d); err != nil && ctx.Err() == nil {
+					s.Log.ErrorContext(ctx, "note what became of a commit status", "build", d.Build, "error", err)
+					select { // it is still due
+					case <-time.After(first):
+					case <-ctx.Done():
+					}
+				}
+			})
 		}
 	}
 }

@@ -44,11 +44,17 @@ func (*provider) CheckRepository(context.Context, forge.Host, forge.Token, strin
 	return forge.Abilities{}, errors.New("not asked for in these tests")
 }
 
-func (p *provider) SetStatus(_ context.Context, h forge.Host, token forge.Token, repo string, s forge.Status) error {
+func (p *provider) SetStatus(ctx context.Context, h forge.Host, token forge.Token, repo string, s forge.Status) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer func() { p.change <- struct{}{} }()
 	p.tried++
+	if h.Name == "silent.example.com" {
+		p.mu.Unlock()
+		<-ctx.Done()
+		p.mu.Lock()
+		return ctx.Err()
+	}
 	if h.Name != "github.com" || token.Value.Reveal() != "ghp_StatusTest" || repo != "octo/app" {
 		return fmt.Errorf("called with host %s and repository %s", h.Name, repo)
 	}
@@ -75,7 +81,7 @@ func start(t *testing.T, p *provider, imported bool) store.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hosts, err := forge.NewHosts(providers.All, nil)
+	hosts, err := forge.NewHosts(providers.All, []string{"GITHUB_ENTERPRISE=https://silent.example.com"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,12 +90,18 @@ func start(t *testing.T, p *provider, imported bool) store.Store {
 		if c.Sealed, err = credential.Seal(v, c, "", "ghp_StatusTest"); err != nil {
 			t.Fatal(err)
 		}
-		if err := st.Update(context.Background(), func(tx store.Tx) error { return tx.PutCredential(context.Background(), c) }); err != nil {
+		far := store.Credential{Scope: scope, ServerType: "GITHUB_ENTERPRISE", AuthType: api.AuthTypePERSONAL_ACCESS_TOKEN, ARN: "arn-2", Generation: 1}
+		if far.Sealed, err = credential.Seal(v, far, "", "ghp_StatusTest"); err != nil {
+			t.Fatal(err)
+		}
+		if err := st.Update(context.Background(), func(tx store.Tx) error {
+			return errors.Join(tx.PutCredential(context.Background(), c), tx.PutCredential(context.Background(), far))
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s := &Sender{
-		Store: st, Credentials: &credential.Resolver{Store: st, Vault: v, Hosts: hosts, Now: time.Now}, Forges: map[api.ServerType]forge.Forge{api.ServerTypeGITHUB: p},
+		Store: st, Credentials: &credential.Resolver{Store: st, Vault: v, Hosts: hosts, Now: time.Now}, Forges: map[api.ServerType]forge.Forge{api.ServerTypeGITHUB: p, "GITHUB_ENTERPRISE": p},
 		Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -139,7 +151,7 @@ func empty(t *testing.T, st store.Store) {
 	defer tick.Stop()
 	for {
 		err := st.Update(context.Background(), func(tx store.Tx) error {
-			_, err := tx.NextStatus(context.Background())
+			_, err := tx.NextStatus(context.Background(), nil, nil)
 			return err
 		})
 		if errors.Is(err, store.ErrNotFound) {
@@ -163,6 +175,41 @@ func TestSender_TriesAgainInOrder(t *testing.T) {
 	empty(t, st)
 	if want := []string{"pending", "success"}; !slices.Equal(p.took, want) {
 		t.Errorf("the host has %v, want %v", p.took, want)
+	}
+}
+
+// A host that does not answer holds up no other, however much waits for it, nor
+// what comes after to the others.
+func TestSender_SilentHost(t *testing.T) {
+	t.Parallel()
+	p := &provider{}
+	st := start(t, p, true)
+	if err := st.Update(t.Context(), func(tx store.Tx) (err error) {
+		for i := range 3 * crowded {
+			err = errors.Join(err, tx.PutStatus(t.Context(), store.CommitStatus{
+				Scope: scope, Project: "far", SHA: fmt.Sprint(i), State: "pending", Context: "c", Created: time.Now(), Next: time.Now(),
+				Source: &api.ProjectSource{Type: api.SourceTypeGITHUB_ENTERPRISE, Location: new("https://silent.example.com/octo/app.git")},
+			}))
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	for _, state := range []string{"pending", "success"} {
+		put(t, st, time.Now(), state)
+		p.attempts(t, 1)
+	}
+	if took := time.Since(began); took > callTime/2 {
+		t.Errorf("the statuses of another host took %v", took)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if want := []string{"pending", "success"}; !slices.Equal(p.took, want) {
+		t.Errorf("the host has %v, want %v", p.took, want)
+	}
+	if p.tried > crowded+2 {
+		t.Errorf("%d were under way at a time to the silent host, want %d at most", p.tried-2, crowded)
 	}
 }
 

@@ -192,16 +192,17 @@ type Tx interface {
 
 	// PutStatus appends a commit status to the outbox.
 	PutStatus(ctx context.Context, s CommitStatus) error
-	// DueStatuses lists the statuses to send now. Of each commit and
-	// context only the oldest unsent one is listed, so that order is kept.
-	DueStatuses(ctx context.Context, now time.Time, limit int) ([]CommitStatus, error)
+	// DueStatuses lists the statuses to send now, but for those with the ids in
+	// except and those at the hosts in full. Of each commit and context only
+	// the oldest unsent one is listed, so that order is kept.
+	DueStatuses(ctx context.Context, now time.Time, except []int64, full []string, limit int) ([]CommitStatus, error)
 	// DeferStatus notes a failed attempt and when to try again.
 	DeferStatus(ctx context.Context, id int64, next time.Time, problem string) error
 	// DeleteStatus removes a status that was sent or given up.
 	DeleteStatus(ctx context.Context, id int64) error
-	// NextStatus returns when the next status is due; ErrNotFound if none
-	// is waiting.
-	NextStatus(ctx context.Context) (time.Time, error)
+	// NextStatus returns when the next status is due, but for those;
+	// ErrNotFound if none is waiting.
+	NextStatus(ctx context.Context, except []int64, full []string) (time.Time, error)
 
 	// PutCheck stores a value under a name, once; ErrExists afterwards.
 	PutCheck(ctx context.Context, name string, value []byte) error
@@ -347,6 +348,7 @@ type CommitStatus struct {
 	Project     string
 	Build       string // build id
 	Source      *api.ProjectSource
+	Host        string // of Source's location; set by the store
 	SHA         string
 	State       string // pending, success, failure or error
 	Context     string

@@ -12,10 +12,12 @@ type WebhookReader interface {
 	Webhook(ctx context.Context, s Scope, project string) (Webhook, error)
 	// WebhookAt returns the webhook whose payload address has the secret part.
 	WebhookAt(ctx context.Context, address string) (Webhook, error)
-	// DuePolls lists the webhooks to poll now, the most overdue first.
-	DuePolls(ctx context.Context, now time.Time, limit int) ([]Webhook, error)
-	// NextPoll returns when the next one is due; ErrNotFound if none ever is.
-	NextPoll(ctx context.Context) (time.Time, error)
+	// DuePolls lists the webhooks to poll now, the most overdue first, but for
+	// those with the addresses in except and those at the hosts in full.
+	DuePolls(ctx context.Context, now time.Time, except, full []string, limit int) ([]Webhook, error)
+	// NextPoll returns when the next one is due, but for those; ErrNotFound if
+	// none ever is.
+	NextPoll(ctx context.Context, except, full []string) (time.Time, error)
 
 	// Delivery returns a delivery with its body, whatever its scope.
 	Delivery(ctx context.Context, id int64) (Delivery, error)
@@ -23,15 +25,22 @@ type WebhookReader interface {
 	// without their bodies, the newest first, those before the id; 0 is the
 	// start. limit is at least 1.
 	Deliveries(ctx context.Context, hook string, before int64, limit int) ([]Delivery, error)
-	// DueHooks lists the addresses of webhooks to which a delivery is to be
-	// looked at now, the most overdue first, but for those in except.
-	DueHooks(ctx context.Context, now time.Time, except []string, limit int) ([]string, error)
+	// DueHooks lists the webhooks to which a delivery is to be looked at now,
+	// the most overdue first, but for those with the addresses in except and
+	// those at the hosts in full.
+	DueHooks(ctx context.Context, now time.Time, except, full []string, limit int) ([]DueHook, error)
 	// DueDeliveries lists the deliveries to the webhook with the address to look
-	// at now, without their bodies, the oldest first.
+	// at now, without their bodies, the oldest first. Those that wait for another
+	// are not due.
 	DueDeliveries(ctx context.Context, now time.Time, hook string, limit int) ([]Delivery, error)
 	// NextDelivery returns when the next waiting delivery is due, but for those
-	// to the webhooks with the addresses in except; ErrNotFound if none waits.
-	NextDelivery(ctx context.Context, except []string) (time.Time, error)
+	// to the webhooks with the addresses in except and to those at the hosts in
+	// full; ErrNotFound if none waits.
+	NextDelivery(ctx context.Context, except, full []string) (time.Time, error)
+	// LastWaiting returns the newest delivery to the webhook with the address
+	// that came before another and waits in one of the lanes, and that lane, of
+	// several the last one; ErrNotFound if there is none.
+	LastWaiting(ctx context.Context, hook string, before int64, lanes []string) (id int64, lane string, err error)
 
 	// Approvals lists the pull requests of a scope that wait for an approval,
 	// of one project unless that is "", the oldest first, 1,000 at most.
@@ -54,8 +63,9 @@ type WebhookWriter interface {
 	// DeleteWebhook removes a webhook with its approvals; ErrNotFound if there is
 	// none. DeleteDeliveries removes what came for it.
 	DeleteWebhook(ctx context.Context, s Scope, project string) error
-	// SetPoll writes w's PollEvery, PollNext and Marks; ErrNotFound if the
-	// webhook was deleted, or replaced by one with another address.
+	// SetPoll writes w's PollEvery, PollNext, PollProblem, PollFailing and Marks;
+	// ErrNotFound if the webhook was deleted, or replaced by one with another
+	// address.
 	SetPoll(ctx context.Context, w Webhook) error
 	// NoteRefused counts deliveries that were refused by add and keeps the
 	// last reason; nothing happens if there is no such webhook.
@@ -65,8 +75,10 @@ type WebhookWriter interface {
 	// with the same digest came for the webhook before; a nil digest is like no
 	// other. ErrNotFound if no webhook has the address d.Hook any more.
 	PutDelivery(ctx context.Context, d Delivery) (int64, error)
-	// SaveDelivery writes d's State, Next, Attempts, Problem and Results.
-	// ErrNotFound if it is not waiting any more.
+	// SaveDelivery writes d's State, Next, Attempts, Problem, Results, Behind and,
+	// unless nil, Lanes. What waits for it is due once it leaves a lane; with its
+	// end it leaves all. Behind is taken as 0 if that one does not
+	// wait. ErrNotFound if d is not waiting any more.
 	SaveDelivery(ctx context.Context, d Delivery) error
 	// DeleteDeliveries removes at most limit deliveries that are not waiting and
 	// were received before a time, and at most as many of those that came for
@@ -102,9 +114,11 @@ type Webhook struct {
 	Version int64  // counts changes of Sealed; part of its binding
 	Created time.Time
 
-	PollEvery time.Duration // 0 is never
-	PollNext  time.Time
-	Marks     []byte // what polling remembers, JSON
+	PollEvery   time.Duration // 0 is never
+	PollNext    time.Time
+	PollProblem string    // of the last poll, "" if it succeeded
+	PollFailing time.Time // the first of those that failed one after the other; zero if the last one succeeded
+	Marks       []byte    // what polling remembers, JSON
 
 	Refused       int64 // deliveries with a wrong signature and the like
 	RefusedReason string
@@ -153,6 +167,18 @@ type Delivery struct {
 	Attempts int
 	Problem  string
 	Results  []Result // of each event in it
+	// Behind is the id of a delivery to the same webhook that it waits for, 0 if
+	// there is none; until that one leaves a lane it is not due.
+	Behind int64
+	// Lanes are what it waits in: of two deliveries in one lane, the older comes
+	// first. They are not read back.
+	Lanes []string
+}
+
+// A DueHook is a webhook to which a delivery is due.
+type DueHook struct {
+	Address string
+	Host    string // "" if the webhook was deleted
 }
 
 // A Result is what came of one event of a delivery.

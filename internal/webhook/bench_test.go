@@ -141,7 +141,7 @@ func BenchmarkRun(b *testing.B) {
 				}
 			}
 			for {
-				if _, err := one.Store.NextDelivery(ctx, nil); errors.Is(err, store.ErrNotFound) {
+				if _, err := one.Store.NextDelivery(ctx, nil, nil); errors.Is(err, store.ErrNotFound) {
 					break
 				} else if err != nil {
 					b.Fatal(err)

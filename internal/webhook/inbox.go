@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/credential"
+	"github.com/corbel-build/corbel/internal/crowd"
 	"github.com/corbel-build/corbel/internal/delivery"
 	"github.com/corbel-build/corbel/internal/filtergroup"
 	"github.com/corbel-build/corbel/internal/forge"
@@ -19,21 +20,25 @@ import (
 )
 
 const (
-	// crowd is how many webhooks are looked after at a time; the deliveries of
-	// one are taken in their order.
-	crowd = 8
-	batch = 256
+	// crowded is how many webhooks of a host are looked after at a time. After a
+	// turn one lets others come, unless a call of a provider takes longer.
+	crowded, turn = 16, time.Second
+	batch         = 256
 	// callTime bounds one call of a provider.
 	callTime = 20 * time.Second
 	// first and longest bound the wait between attempts, which doubles; giveUp
 	// is how long a delivery is tried.
 	first, longest, giveUp = 2 * time.Second, 5 * time.Minute, 8 * time.Hour
+	// longestFull is the longest wait for the end of another build: whoever waits
+	// next does so on behalf of all.
+	longestFull = 30 * time.Second
 	// sweepEvery is how often is looked for what is old. As long as there is
 	// some, sweepMost are removed at a time with a sweepPause after them, 60,000
 	// a minute at most, so that nobody waits for it.
 	sweepEvery, sweepMost, sweepPause = time.Minute, 100, 100 * time.Millisecond
-	// unmade is how long a webhook may take to be made.
-	unmade = 2 * time.Minute
+	// unmade is how long a webhook may take to be made, and unmadeWait how long
+	// its deliveries are put off at a time.
+	unmade, unmadeWait = 2 * time.Minute, 500 * time.Millisecond
 )
 
 // Outcomes of an event.
@@ -54,19 +59,16 @@ func (in *Inbox) Run(ctx context.Context) error {
 	defer sweep.Stop()
 	defer note.Stop()
 	defer in.noteRefused(context.WithoutCancel(ctx))
-	done := make(chan string) // addresses whose goroutine has ended
-	busy := map[string]bool{}
+	busy := crowd.New[string](crowded)
 	for {
 		select {
 		case <-ctx.Done():
-			for range len(busy) {
-				<-done
-			}
+			busy.Wait()
 			return nil
 		case <-in.Store.Delivered():
 		case <-timer.C:
-		case hook := <-done:
-			delete(busy, hook)
+		case hook := <-busy.Left():
+			busy.Leave(hook)
 		case <-sweep.C:
 			sweep.Reset(in.sweep(ctx))
 			continue
@@ -75,7 +77,7 @@ func (in *Inbox) Run(ctx context.Context) error {
 			continue
 		}
 		in.remove(ctx)
-		next, err := in.dispatch(ctx, busy, done)
+		next, err := in.dispatch(ctx, busy)
 		if err != nil && ctx.Err() == nil {
 			in.Log.ErrorContext(ctx, "look at deliveries", "error", err)
 			next = first
@@ -86,31 +88,27 @@ func (in *Inbox) Run(ctx context.Context) error {
 
 // dispatch gives what is due to goroutines, one for a webhook, and returns how
 // long until there is more. The end of a goroutine wakes Run too.
-func (in *Inbox) dispatch(ctx context.Context, busy map[string]bool, done chan<- string) (time.Duration, error) {
-	except := slices.Collect(maps.Keys(busy))
-	if len(busy) < crowd {
-		due, err := in.Store.DueHooks(ctx, in.Now(), except, crowd-len(busy))
+func (in *Inbox) dispatch(ctx context.Context, busy *crowd.Crowd[string]) (time.Duration, error) {
+	for more := true; more; {
+		except, full := busy.Busy()
+		due, err := in.Store.DueHooks(ctx, in.Now(), except, full, crowded)
 		if err != nil {
 			return 0, err
 		}
-		for _, hook := range due {
-			busy[hook] = true
-			except = append(except, hook)
-			go func() { // ends when each that is due was looked at once, or soon after ctx
-				in.attend(ctx, hook)
-				done <- hook
-			}()
+		for _, hook := range due { // the first one joins: its host is not full
+			busy.Join(hook.Address, hook.Host, func() { in.attend(ctx, hook.Address) })
 		}
+		more = len(due) == crowded
 	}
 	wait := time.Hour
-	if len(busy) < crowd { // else the end of one is what is waited for
-		// What somebody looks at already is due as long as they do.
-		next, err := in.Store.NextDelivery(ctx, except)
-		if err == nil {
-			wait = min(wait, next.Sub(in.Now()))
-		} else if !errors.Is(err, store.ErrNotFound) {
-			return 0, err
-		}
+	// What somebody looks at already is due as long as they do, and where as many
+	// are as may be, the end of one is what is waited for.
+	except, full := busy.Busy()
+	next, err := in.Store.NextDelivery(ctx, except, full)
+	if err == nil {
+		wait = min(wait, next.Sub(in.Now()))
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return 0, err
 	}
 	removal, err := in.Store.NextRemoval(ctx)
 	if err == nil {
@@ -121,16 +119,19 @@ func (in *Inbox) dispatch(ctx context.Context, busy map[string]bool, done chan<-
 	return max(wait, 10*time.Millisecond), nil
 }
 
-// attend looks at what is due to one webhook, one delivery after the other.
+// attend looks at what is due to one webhook, one delivery after the other, for
+// a turn.
 func (in *Inbox) attend(ctx context.Context, hook string) {
 	list, err := in.Store.DueDeliveries(ctx, in.Now(), hook, batch)
 	if err != nil && ctx.Err() == nil {
 		in.Log.ErrorContext(ctx, "list the deliveries to a webhook", "error", err)
 	}
+	began := time.Now()
 	for _, d := range list {
-		if ctx.Err() == nil {
-			in.look(ctx, d)
+		if ctx.Err() != nil || time.Since(began) > turn {
+			return
 		}
+		in.look(ctx, d)
 	}
 }
 
@@ -140,24 +141,84 @@ func (in *Inbox) look(ctx context.Context, d store.Delivery) {
 	if err == nil || ctx.Err() != nil || errors.Is(err, store.ErrNotFound) { // not found: it is not waiting any more
 		return
 	}
-	d.Problem = err.Error()
-	d.Attempts++
+	log := in.Log.With(name(d), "error", err)
 	after, again := later(err)
-	if again = again && in.Now().Sub(d.Received) < giveUp; again {
-		wait := min(first<<min(d.Attempts-1, 16), longest)
-		d.Next = in.Now().Add(max(wait/2+rand.N(wait/2), after))
-	} else {
-		d.State = store.Failed
-		for i := range d.Results {
-			if d.Results[i].Outcome == undecided {
-				d.Results[i].Outcome, d.Results[i].Reason = GaveUp, d.Problem
+	_, queues := errors.AsType[behind](err)
+	switch again = again && in.Now().Sub(d.Received) < giveUp; {
+	case queues:
+		log.DebugContext(ctx, "delivery waits for another")
+		d.Problem = err.Error()
+	case errors.Is(err, errUnmade):
+		log.DebugContext(ctx, "delivery waits for its webhook")
+		d.Next = in.Now().Add(unmadeWait)
+	default:
+		d.Attempts++
+		log.WarnContext(ctx, "delivery", "attempt", d.Attempts, "again", again)
+		if !again {
+			for i := range d.Results {
+				if d.Results[i].Outcome == undecided {
+					d.Results[i].Outcome, d.Results[i].Reason = GaveUp, err.Error()
+				}
 			}
+			d.State, d.Problem = store.Failed, err.Error()
+			break
 		}
+		most := longest
+		if limited(err) {
+			most = longestFull
+			d.Lanes = append(d.Lanes, everything)
+		}
+		wait := min(first<<min(d.Attempts-1, 16), most)
+		d.Problem, d.Next = err.Error(), in.Now().Add(max(wait/2+rand.N(wait/2), after))
 	}
-	in.Log.WarnContext(ctx, "delivery", name(d), "error", err, "attempt", d.Attempts, "again", again)
-	if err := in.Store.Update(ctx, func(tx store.Tx) error { return tx.SaveDelivery(ctx, d) }); err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrNotFound) {
+	in.save(ctx, d)
+}
+
+// save notes how a delivery is.
+func (in *Inbox) save(ctx context.Context, d store.Delivery) {
+	err := in.Store.Update(ctx, func(tx store.Tx) error { return tx.SaveDelivery(ctx, d) })
+	if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrNotFound) {
 		in.Log.ErrorContext(ctx, "store what came of a delivery", name(d), "error", err)
 	}
+}
+
+// everything is the lane of what waits for a limit of builds, or is not known
+// yet. Whatever came after it to the same webhook waits too.
+const everything = "*"
+
+// laneOf is in what the builds of an event keep their order.
+func laneOf(r store.Result) string {
+	ref := r.HeadRef
+	if r.Pull > 0 {
+		ref = "pr/" + strconv.Itoa(r.Pull)
+	}
+	return strings.ToLower(r.Repository) + " " + ref
+}
+
+// behind is the error of a delivery that has to wait for another.
+type behind struct{ id int64 }
+
+func (b behind) Error() string {
+	return fmt.Sprintf("delivery %d came before it and is not decided yet", b.id)
+}
+
+// errUnmade is no attempt: the provider delivers from the moment that it has
+// made the hook.
+var errUnmade = errors.New("the webhook is still being made")
+
+// queue is an error of behind if an earlier delivery waits in one of d's lanes.
+func (in *Inbox) queue(ctx context.Context, d *store.Delivery) error {
+	id, at, err := in.Store.LastWaiting(ctx, d.Hook, d.ID, append(slices.Clone(d.Lanes), everything))
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look for earlier deliveries: %w", err)
+	case at == everything: // so that what comes after it waits for it, and not for the same one
+		d.Lanes = append(d.Lanes, everything)
+	}
+	d.Behind = id
+	return behind{id}
 }
 
 // final is an error that no other attempt would mend.
@@ -174,83 +235,180 @@ func later(err error) (after time.Duration, again bool) {
 	if _, ok := errors.AsType[final](err); ok {
 		return 0, false
 	}
-	if refused, ok := errors.AsType[*api.Error](err); ok { // by StartBuild
-		return 0, refused.Code == "AccountLimitExceededException"
+	if _, ok := errors.AsType[*api.Error](err); ok { // by StartBuild
+		return 0, limited(err)
 	}
 	return 0, true
 }
 
+// limited reports whether an error is that too many builds wait or run.
+func limited(err error) bool {
+	refused, ok := errors.AsType[*api.Error](err)
+	return ok && refused.Code == "AccountLimitExceededException"
+}
+
 // events decides each event of a delivery that is not decided yet, and stores
-// what came of it, one after the other. d is kept as it is stored.
+// what came of it. d is kept as it is stored. The error is one of those why
+// something is not decided yet.
 func (in *Inbox) events(ctx context.Context, d *store.Delivery) error {
+	d.Lanes = []string{everything}
 	hook, err := in.Store.WebhookAt(ctx, d.Hook)
 	if errors.Is(err, store.ErrNotFound) {
 		return final{errors.New("the webhook was deleted")}
 	} else if err != nil {
 		return fmt.Errorf("read the webhook: %w", err)
 	}
-	project, err := in.Store.Project(ctx, hook.Scope, hook.Project)
-	if err == nil && project.Webhook == nil {
-		if in.Now().Sub(hook.Created) < unmade {
-			return errors.New("the webhook is still being made")
-		}
-		return final{errors.New("the webhook was not made to its end")}
-	} else if errors.Is(err, store.ErrNotFound) {
-		return final{errors.New("the project was deleted")}
-	} else if err != nil {
-		return fmt.Errorf("read the project: %w", err)
-	}
-	full, err := in.Store.Delivery(ctx, d.ID)
+	whole, err := in.Store.Delivery(ctx, d.ID)
 	if err != nil {
 		return err
 	}
-	list, err := in.parse(hook, full)
+	list, err := in.parse(hook, whole)
 	if err != nil {
 		return final{err}
 	}
-	full.Body = nil // what follows may take minutes
+	whole.Body = nil // what follows may take minutes
 	if len(d.Results) != len(list) {
 		d.Results = make([]store.Result, len(list))
 	}
-	c := &candidate{in: in, hook: hook, project: project, delivery: d}
+	tried := map[string]bool{} // lanes
 	for i, e := range list {
-		r := &d.Results[i]
-		if r.Outcome != undecided {
-			continue
+		if r := &d.Results[i]; r.Outcome == undecided {
+			why := r.Reason
+			*r = delivery.Describe(e)
+			r.Reason = why
+			tried[laneOf(*r)] = tried[laneOf(*r)] || why != ""
 		}
-		*r = delivery.Describe(e)
-		c.Event, c.now, c.squash = e, nil, ""
-		then, err := c.decide(ctx, full, r)
-		if err != nil {
+	}
+	c := &candidate{in: in, hook: hook, delivery: d}
+	if d.Lanes = lanes(list, d.Results); len(d.Lanes) > 0 {
+		if err := in.queue(ctx, d); err != nil {
 			return err
 		}
-		saved := *d
-		if i == len(list)-1 {
-			saved.State = store.Done
+		if c.project, err = in.made(ctx, hook); err != nil {
+			return err
 		}
-		err = in.Store.Update(ctx, func(tx store.Tx) error {
+	}
+	// What another look has tried comes last, so that it does not keep the rest
+	// from being tried at all.
+	var problem error
+	stuck, began := map[string]bool{}, time.Now()
+	for _, again := range []bool{false, true} {
+		for i, e := range list {
+			r := &d.Results[i]
+			at := laneOf(*r)
+			if r.Outcome != undecided || tried[at] != again || stuck[at] {
+				continue
+			}
+			c.Event, c.now, c.squash = e, nil, ""
+			err := c.event(ctx, whole, r)
+			if err == nil {
+				continue
+			}
+			if ctx.Err() != nil || errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+			r.Reason = err.Error()
+			after, worthwhile := later(err)
+			if !worthwhile {
+				in.Log.WarnContext(ctx, "event given up", name(*d), "type", e.Type, "ref", r.HeadRef, "error", err)
+				r.Outcome = GaveUp
+				continue
+			}
+			stuck[at], problem = true, err
+			if limited(err) || after > 0 || time.Since(began) > callTime/2 { // the next one would not do better
+				d.Lanes = lanes(list, d.Results)
+				return err
+			}
+		}
+	}
+	d.Lanes = lanes(list, d.Results)
+	if problem == nil && d.State == store.Waiting { // there was none, or the last one was given up
+		in.save(ctx, settled(*d))
+	}
+	return problem
+}
+
+// made returns the project of a webhook that was made to its end.
+func (in *Inbox) made(ctx context.Context, hook store.Webhook) (*api.Project, error) {
+	project, err := in.Store.Project(ctx, hook.Scope, hook.Project)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, final{errors.New("the project was deleted")}
+	case err != nil:
+		return nil, fmt.Errorf("read the project: %w", err)
+	case project.Webhook != nil:
+		return project, nil
+	case in.Now().Sub(hook.Created) < unmade:
+		return nil, errUnmade
+	}
+	return nil, final{errors.New("the webhook was not made to its end")}
+}
+
+// lanes are those of what is not decided yet. Nothing is built of an event that
+// is of no interest.
+func lanes(list []forge.Event, results []store.Result) []string {
+	out := []string{}
+	for i, r := range results {
+		if r.Outcome == undecided && list[i].Type != forge.NotOfInterest {
+			out = append(out, laneOf(r))
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// settled is a delivery with its state by what came of its events: one in which
+// one was given up has failed, whatever became of the others.
+func settled(d store.Delivery) store.Delivery {
+	d.State, d.Problem = store.Done, ""
+	for _, r := range d.Results {
+		switch {
+		case r.Outcome == undecided:
+			d.State, d.Problem = store.Waiting, ""
+			return d
+		case r.Outcome == GaveUp && d.State == store.Done:
+			d.State, d.Problem = store.Failed, r.Reason
+		}
+	}
+	if d.State == store.Failed {
+		d.Attempts++
+	}
+	return d
+}
+
+// event decides one event and stores what came of it.
+func (c *candidate) event(ctx context.Context, whole store.Delivery, r *store.Result) error {
+	d := c.delivery
+	*r = delivery.Describe(c.Event)
+	then, err := c.decide(ctx, whole, r)
+	if err != nil {
+		r.Outcome = undecided
+		return err
+	}
+	var saved store.Delivery
+	save := func(then effect) error {
+		return c.in.Store.Update(ctx, func(tx store.Tx) error {
 			if then != nil {
 				if err := then(tx, r); err != nil {
 					return err
 				}
 			}
-			saved.Problem = ""
+			saved = settled(*d)
+			saved.Lanes = nil // it stays in those in which it is
 			return tx.SaveDelivery(ctx, saved)
 		})
-		if refused, ok := errors.AsType[*api.Error](err); ok && refused.Code != "AccountLimitExceededException" {
-			r.Outcome, r.Reason, r.Build = GaveUp, refused.Message, ""
-			err = in.Store.Update(ctx, func(tx store.Tx) error { return tx.SaveDelivery(ctx, saved) })
-		}
-		if err != nil {
-			r.Outcome = undecided
-			return err
-		}
-		in.Log.InfoContext(ctx, "delivery", name(*d), "type", e.Type, "outcome", r.Outcome, "build", r.Build, "after", in.Now().Sub(d.Received).Round(time.Microsecond))
 	}
-	if len(list) == 0 {
-		d.State = store.Done
-		return in.Store.Update(ctx, func(tx store.Tx) error { return tx.SaveDelivery(ctx, *d) })
+	err = save(then)
+	if refused, ok := errors.AsType[*api.Error](err); ok && !limited(err) {
+		r.Outcome, r.Reason, r.Build = GaveUp, refused.Message, ""
+		err = save(nil)
 	}
+	if err != nil {
+		r.Outcome = undecided
+		return err
+	}
+	*d = saved
+	c.in.Log.InfoContext(ctx, "delivery", name(*d), "type", c.Event.Type, "outcome", r.Outcome, "build", r.Build, "after", c.in.Now().Sub(d.Received).Round(time.Microsecond))
 	return nil
 }
 

@@ -12,13 +12,14 @@ import (
 
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/credential"
+	"github.com/corbel-build/corbel/internal/crowd"
 	"github.com/corbel-build/corbel/internal/delivery"
 	"github.com/corbel-build/corbel/internal/forge"
 	"github.com/corbel-build/corbel/internal/store"
 )
 
-// pollCrowd is how many repositories are asked at a time, pollTime bounds one,
-// and pollMost is how many events one may bring at a time.
+// pollCrowd is how many repositories of a host are asked at a time, pollTime
+// bounds one, and pollMost is how many events one may bring at a time.
 const (
 	pollCrowd = 4
 	pollTime  = 30 * time.Second
@@ -39,14 +40,18 @@ type memory struct {
 func (in *Inbox) Poll(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	busy := crowd.New[string](pollCrowd)
 	for {
 		select {
 		case <-ctx.Done():
+			busy.Wait()
 			return nil
 		case <-in.Store.Polling():
 		case <-timer.C:
+		case address := <-busy.Left():
+			busy.Leave(address)
 		}
-		next, err := in.pollDue(ctx)
+		next, err := in.pollDue(ctx, busy)
 		if err != nil && ctx.Err() == nil {
 			in.Log.ErrorContext(ctx, "poll repositories", "error", err)
 			next = first
@@ -55,23 +60,30 @@ func (in *Inbox) Poll(ctx context.Context) error {
 	}
 }
 
-// pollDue polls what is due, and returns how long until there is more.
-func (in *Inbox) pollDue(ctx context.Context) (time.Duration, error) {
-	due, err := in.Store.DuePolls(ctx, in.Now(), pollCrowd)
-	if err != nil {
-		return 0, err
+// pollDue begins to poll what is due, and returns how long until there is more.
+// The end of a poll wakes Poll too.
+func (in *Inbox) pollDue(ctx context.Context, busy *crowd.Crowd[string]) (time.Duration, error) {
+	for more := true; more; {
+		except, full := busy.Busy()
+		due, err := in.Store.DuePolls(ctx, in.Now(), except, full, pollCrowd)
+		if err != nil {
+			return 0, err
+		}
+		for _, w := range due { // the first one joins: its host is not full
+			busy.Join(w.Address, w.Host, func() {
+				if err := in.poll(ctx, w); err != nil && ctx.Err() == nil {
+					in.Log.ErrorContext(ctx, "store what a poll found", "project", w.Project, "error", err)
+					select { // it is still due
+					case <-time.After(first):
+					case <-ctx.Done():
+					}
+				}
+			})
+		}
+		more = len(due) == pollCrowd
 	}
-	done := make(chan error, len(due))
-	for _, w := range due {
-		go func() { done <- in.poll(ctx, w) }() // ends within pollTime
-	}
-	for range due {
-		err = errors.Join(err, <-done)
-	}
-	if err != nil {
-		return 0, err
-	}
-	next, err := in.Store.NextPoll(ctx)
+	except, full := busy.Busy()
+	next, err := in.Store.NextPoll(ctx, except, full)
 	if errors.Is(err, store.ErrNotFound) {
 		return time.Hour, nil
 	} else if err != nil {
@@ -92,7 +104,12 @@ func (in *Inbox) poll(ctx context.Context, w store.Webhook) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	if problem != nil {
+	if problem == nil {
+		w.PollProblem, w.PollFailing = "", time.Time{}
+	} else {
+		if w.PollProblem = forge.Cut(problem.Error(), 1000); w.PollFailing.IsZero() {
+			w.PollFailing = in.Now()
+		}
 		in.Log.WarnContext(ctx, "repository not polled", "project", w.Project, "repository", w.Owner, "error", problem)
 	}
 	marks, err := json.Marshal(after)

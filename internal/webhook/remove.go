@@ -19,7 +19,7 @@ const removeFor, removeLongest = 3 * 24 * time.Hour, time.Hour
 // remove starts to remove the hooks that are due. Each is put off first, so
 // that no other turn takes it while its provider is asked.
 func (in *Inbox) remove(ctx context.Context) {
-	due, err := in.Store.DueRemovals(ctx, in.Now(), crowd)
+	due, err := in.Store.DueRemovals(ctx, in.Now(), crowded)
 	if err != nil || len(due) == 0 {
 		if err != nil && ctx.Err() == nil {
 			in.Log.ErrorContext(ctx, "read hooks to remove", "error", err)

@@ -218,12 +218,13 @@ func (in *Inbox) put(ctx context.Context, hook store.Webhook, provider forge.Pro
 		return 0, err
 	}
 	d := store.Delivery{
-		Scope: hook.Scope, Project: hook.Project, Hook: hook.Address, Origin: store.Delivered, Received: in.Now(), Next: in.Now(),
+		Scope: hook.Scope, Project: hook.Project, Hook: hook.Address, Origin: store.Delivered, Received: in.Now(),
 		Headers: delivery.Headers(h), Body: packed, Digest: digest,
 	}
 	d.Event, d.Provider = provider.Deliveries.Describe(h)
 	d.Event, d.Provider = forge.Cut(d.Event, 100), forge.Cut(d.Provider, 200)
 	err = in.Store.Update(ctx, func(tx store.Tx) (err error) {
+		d.Next = in.Now() // here, so that it has the order of the ids
 		id, err = tx.PutDelivery(ctx, d)
 		return err
 	})

@@ -176,7 +176,7 @@ func BenchmarkDueHooks(b *testing.B) {
 		}
 		b.Run(fmt.Sprintf("waiting=%d/hooks=%d", c.rows, c.hooks), func(b *testing.B) {
 			for b.Loop() {
-				if list, err := s.DueHooks(b.Context(), time.Now(), []string{"addr-0"}, 8); err != nil || len(list) != min(c.hooks, 8) {
+				if list, err := s.DueHooks(b.Context(), time.Now(), []string{"addr-0"}, nil, 8); err != nil || len(list) != min(c.hooks, 8) {
 					b.Fatal(len(list), err)
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -606,20 +607,32 @@ func (t *tx) PutStatus(ctx context.Context, s store.CommitStatus) error {
 	if err != nil {
 		return err
 	}
+	host := ""
+	if u, err := url.Parse(*s.Source.Location); err == nil {
+		host = u.Host
+	}
 	t.outgoing = true
-	return t.exec(ctx, `insert into commit_status (account, region, project, build, source, lane, sha, state, context, description, target_url, created, next)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
-		s.Account, s.Region, s.Project, s.Build, source, lane, s.SHA, s.State, s.Context, s.Description, s.TargetURL, millis(s.Created), millis(s.Next))
+	return t.exec(ctx, `insert into commit_status (account, region, project, build, source, lane, host, sha, state, context, description, target_url, created, next)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		s.Account, s.Region, s.Project, s.Build, source, lane, host, s.SHA, s.State, s.Context, s.Description, s.TargetURL, millis(s.Created), millis(s.Next))
 }
 
-func (t *tx) DueStatuses(ctx context.Context, now time.Time, limit int) ([]store.CommitStatus, error) {
+func (t *tx) DueStatuses(ctx context.Context, now time.Time, except []int64, full []string, limit int) ([]store.CommitStatus, error) {
+	ids, err := among(except)
+	if err != nil {
+		return nil, err
+	}
+	hosts, err := among(full)
+	if err != nil {
+		return nil, err
+	}
 	return list(ctx, t.queries, func(r *sql.Rows, s *store.CommitStatus) error {
 		s.Source = new(api.ProjectSource)
-		return r.Scan(&s.ID, &s.Account, &s.Region, &s.Project, &s.Build, doc{s.Source}, &s.SHA, &s.State, &s.Context, &s.Description,
+		return r.Scan(&s.ID, &s.Account, &s.Region, &s.Project, &s.Build, doc{s.Source}, &s.Host, &s.SHA, &s.State, &s.Context, &s.Description,
 			&s.TargetURL, (*ms)(&s.Created), (*ms)(&s.Next), &s.Attempts)
-	}, `select id, account, region, project, build, source, sha, state, context, description, target_url, created, next, attempts
-		from commit_status a where next <= $1 and not exists (select 1 from commit_status b where b.lane = a.lane and b.id < a.id)
-		order by id limit $2`, millis(now), limit)
+	}, `select id, account, region, project, build, source, host, sha, state, context, description, target_url, created, next, attempts
+		from commit_status a where next <= $1 and id not in (select value from json_each($2)) and host not in (select value from json_each($3))
+		and not exists (select 1 from commit_status b where b.lane = a.lane and b.id < a.id) order by id limit $4`, millis(now), ids, hosts, limit)
 }
 
 func (t *tx) DeferStatus(ctx context.Context, id int64, next time.Time, problem string) error {
@@ -630,9 +643,18 @@ func (t *tx) DeleteStatus(ctx context.Context, id int64) error {
 	return t.must(ctx, store.ErrNotFound, `delete from commit_status where id = $1`, id)
 }
 
-func (t *tx) NextStatus(ctx context.Context) (at time.Time, err error) {
+func (t *tx) NextStatus(ctx context.Context, except []int64, full []string) (at time.Time, err error) {
+	ids, err := among(except)
+	if err != nil {
+		return at, err
+	}
+	hosts, err := among(full)
+	if err != nil {
+		return at, err
+	}
 	var n sql.NullInt64
-	err = t.row(ctx, `select min(next) from commit_status a where not exists (select 1 from commit_status b where b.lane = a.lane and b.id < a.id)`, nil, &n)
+	err = t.row(ctx, `select min(next) from commit_status a where id not in (select value from json_each($1)) and host not in (select value from json_each($2))
+		and not exists (select 1 from commit_status b where b.lane = a.lane and b.id < a.id)`, []any{ids, hosts}, &n)
 	if err == nil && !n.Valid {
 		err = store.ErrNotFound
 	}

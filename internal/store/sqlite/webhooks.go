@@ -12,11 +12,11 @@ import (
 )
 
 const webhookColumns = `select account, region, project, address, source, host, owner, kind, hook_id, sealed, version, created,
-	poll_every, poll_next, marks, refused, refused_reason, refused_at from webhook`
+	poll_every, poll_next, poll_problem, poll_failing, marks, refused, refused_reason, refused_at from webhook`
 
 func webhookDest(w *store.Webhook) []any {
 	return []any{&w.Account, &w.Region, &w.Project, &w.Address, &w.Source, &w.Host, &w.Owner, &w.Kind, &w.HookID, &w.Sealed, &w.Version, (*ms)(&w.Created),
-		(*span)(&w.PollEvery), (*ms)(&w.PollNext), &w.Marks, &w.Refused, &w.RefusedReason, (*ms)(&w.RefusedAt)}
+		(*span)(&w.PollEvery), (*ms)(&w.PollNext), &w.PollProblem, (*ms)(&w.PollFailing), &w.Marks, &w.Refused, &w.RefusedReason, (*ms)(&w.RefusedAt)}
 }
 
 func scanWebhook(r *sql.Rows, w *store.Webhook) error { return r.Scan(webhookDest(w)...) }
@@ -40,12 +40,34 @@ func (q *queries) WebhookAt(ctx context.Context, address string) (w store.Webhoo
 	return w, err
 }
 
-func (q *queries) DuePolls(ctx context.Context, now time.Time, limit int) ([]store.Webhook, error) {
-	return list(ctx, q, scanWebhook, webhookColumns+` where poll_every > 0 and poll_next <= $1 order by poll_next limit $2`, millis(now), limit)
+// among is a list for "in (select value from json_each($1))". JSON's null would
+// be unequal to everything.
+func among[T any](list []T) (string, error) { return text(append([]T{}, list...)) }
+
+func (q *queries) DuePolls(ctx context.Context, now time.Time, except, full []string, limit int) ([]store.Webhook, error) {
+	hooks, err := among(except)
+	if err != nil {
+		return nil, err
+	}
+	hosts, err := among(full)
+	if err != nil {
+		return nil, err
+	}
+	return list(ctx, q, scanWebhook, webhookColumns+` where poll_every > 0 and poll_next <= $1 and address not in (select value from json_each($2))
+		and host not in (select value from json_each($3)) order by poll_next limit $4`, millis(now), hooks, hosts, limit)
 }
 
-func (q *queries) NextPoll(ctx context.Context) (at time.Time, err error) {
-	err = q.row(ctx, `select poll_next from webhook where poll_every > 0 order by poll_next limit 1`, nil, (*ms)(&at))
+func (q *queries) NextPoll(ctx context.Context, except, full []string) (at time.Time, err error) {
+	hooks, err := among(except)
+	if err != nil {
+		return at, err
+	}
+	hosts, err := among(full)
+	if err != nil {
+		return at, err
+	}
+	err = q.row(ctx, `select poll_next from webhook where poll_every > 0 and address not in (select value from json_each($1))
+		and host not in (select value from json_each($2)) order by poll_next limit 1`, []any{hooks, hosts}, (*ms)(&at))
 	return at, err
 }
 
@@ -71,19 +93,19 @@ func (t *tx) DeleteWebhook(ctx context.Context, s store.Scope, project string) e
 
 func (t *tx) SetPoll(ctx context.Context, w store.Webhook) error {
 	t.polling = true
-	return t.must(ctx, store.ErrNotFound, `update webhook set poll_every = $1, poll_next = $2, marks = $3 where address = $4`,
-		w.PollEvery.Milliseconds(), millis(w.PollNext), string(w.Marks), w.Address)
+	return t.must(ctx, store.ErrNotFound, `update webhook set poll_every = $1, poll_next = $2, poll_problem = $3, poll_failing = $4, marks = $5 where address = $6`,
+		w.PollEvery.Milliseconds(), millis(w.PollNext), w.PollProblem, millis(w.PollFailing), string(w.Marks), w.Address)
 }
 
 func (t *tx) NoteRefused(ctx context.Context, address string, add int, reason string, at time.Time) error {
 	return t.exec(ctx, `update webhook set refused = refused + $1, refused_reason = $2, refused_at = $3 where address = $4`, add, reason, millis(at), address)
 }
 
-const deliveryColumns = `id, account, region, project, hook, origin, received, event, provider, headers, state, next, attempts, problem, results`
+const deliveryColumns = `id, account, region, project, hook, origin, received, event, provider, headers, state, next, attempts, problem, results, behind`
 
 func deliveryDest(d *store.Delivery) []any {
 	return []any{&d.ID, &d.Account, &d.Region, &d.Project, &d.Hook, &d.Origin, (*ms)(&d.Received), &d.Event, &d.Provider, doc{&d.Headers},
-		&d.State, (*ms)(&d.Next), &d.Attempts, &d.Problem, doc{&d.Results}}
+		&d.State, (*ms)(&d.Next), &d.Attempts, &d.Problem, doc{&d.Results}, &d.Behind}
 }
 
 func scanDelivery(r *sql.Rows, d *store.Delivery) error { return r.Scan(deliveryDest(d)...) }
@@ -104,30 +126,53 @@ func (q *queries) Deliveries(ctx context.Context, hook string, before int64, lim
 // them is due. It goes from one to the next by the index, so that it takes as
 // long as there are such webhooks, however many deliveries wait.
 const waiting = `with recursive hop (hook) as (
-		select min(hook) from delivery where state = 0
-		union all select (select min(hook) from delivery where state = 0 and hook > hop.hook) from hop where hook is not null
-	), waiting (hook, next) as (select hook, (select min(next) from delivery where state = 0 and hook = hop.hook) from hop where hook is not null) `
+		select min(hook) from delivery where state = 0 and behind = 0
+		union all select (select min(hook) from delivery where state = 0 and behind = 0 and hook > hop.hook) from hop where hook is not null
+	), waiting (hook, next) as (select hook, (select min(next) from delivery where state = 0 and behind = 0 and hook = hop.hook) from hop where hook is not null) `
 
-func (q *queries) DueHooks(ctx context.Context, now time.Time, except []string, limit int) ([]string, error) {
-	hooks, err := text(append([]string{}, except...)) // JSON's null would be unequal to no hook
+// elsewhere is whether a waiting webhook is at none of the hosts in a list.
+// Nearly always that is empty, and no webhook is read.
+const elsewhere = `($2 = '[]' or coalesce((select host from webhook where address = waiting.hook), '') not in (select value from json_each($2))) `
+
+func (q *queries) DueHooks(ctx context.Context, now time.Time, except, full []string, limit int) ([]store.DueHook, error) {
+	hooks, err := among(except)
 	if err != nil {
 		return nil, err
 	}
-	return list(ctx, q, func(r *sql.Rows, hook *string) error { return r.Scan(hook) },
-		waiting+`select hook from waiting where next <= $1 and hook not in (select value from json_each($2)) order by next, hook limit $3`, millis(now), hooks, limit)
+	hosts, err := among(full)
+	if err != nil {
+		return nil, err
+	}
+	return list(ctx, q, func(r *sql.Rows, h *store.DueHook) error { return r.Scan(&h.Address, &h.Host) },
+		waiting+`, due (hook, next) as (select hook, next from waiting where next <= $3 and hook not in (select value from json_each($1)) and `+elsewhere+`order by next, hook limit $4)
+		select hook, coalesce((select host from webhook where address = due.hook), '') from due order by next, hook`, hooks, hosts, millis(now), limit)
 }
 
 func (q *queries) DueDeliveries(ctx context.Context, now time.Time, hook string, limit int) ([]store.Delivery, error) {
-	return list(ctx, q, scanDelivery, `select `+deliveryColumns+` from delivery where state = 0 and hook = $1 and next <= $2 order by next, id limit $3`, hook, millis(now), limit)
+	return list(ctx, q, scanDelivery, `select `+deliveryColumns+` from delivery where state = 0 and behind = 0 and hook = $1 and next <= $2 order by next, id limit $3`, hook, millis(now), limit)
 }
 
-func (q *queries) NextDelivery(ctx context.Context, except []string) (at time.Time, err error) {
-	hooks, err := text(append([]string{}, except...))
+func (q *queries) NextDelivery(ctx context.Context, except, full []string) (at time.Time, err error) {
+	hooks, err := among(except)
 	if err != nil {
 		return at, err
 	}
-	err = q.row(ctx, waiting+`select next from waiting where hook not in (select value from json_each($1)) order by next limit 1`, []any{hooks}, (*ms)(&at))
+	hosts, err := among(full)
+	if err != nil {
+		return at, err
+	}
+	err = q.row(ctx, waiting+`select next from waiting where hook not in (select value from json_each($1)) and `+elsewhere+`order by next limit 1`, []any{hooks, hosts}, (*ms)(&at))
 	return at, err
+}
+
+func (q *queries) LastWaiting(ctx context.Context, hook string, before int64, lanes []string) (id int64, lane string, err error) {
+	names, err := among(lanes)
+	if err != nil {
+		return 0, "", err
+	}
+	err = q.row(ctx, `select last, lane from (select value as lane, (select max(id) from delivery_lane d where d.hook = $1 and d.lane = value and d.id < $2) as last, key from json_each($3))
+		where last is not null order by last desc, key desc limit 1`, []any{hook, before, names}, &id, &lane)
+	return id, lane, err
 }
 
 func (t *tx) PutDelivery(ctx context.Context, d store.Delivery) (id int64, err error) {
@@ -161,8 +206,26 @@ func (t *tx) SaveDelivery(ctx context.Context, d store.Delivery) error {
 	if err != nil {
 		return err
 	}
-	return t.must(ctx, store.ErrNotFound, `update delivery set state = $2, next = $3, attempts = $4, problem = $5, results = $6 where id = $1 and state = 0`,
-		d.ID, int(d.State), millis(d.Next), d.Attempts, d.Problem, results)
+	if d.State != store.Waiting {
+		d.Lanes, d.Behind = []string{}, 0
+	}
+	if err := t.must(ctx, store.ErrNotFound, `update delivery set state = $2, next = $3, attempts = $4, problem = $5, results = $6,
+		behind = iif($7 = 0, 0, coalesce((select b.id from delivery b where b.id = $7 and b.hook = delivery.hook and b.id < delivery.id and b.state = 0), 0)) where id = $1 and state = 0`,
+		d.ID, int(d.State), millis(d.Next), d.Attempts, d.Problem, results, d.Behind); err != nil {
+		return err
+	}
+	lanes, err := among(d.Lanes)
+	if err != nil || d.Lanes == nil {
+		return err
+	}
+	left, err := t.count(ctx, `delete from delivery_lane where id = $1 and lane not in (select value from json_each($2))`, d.ID, lanes)
+	if err == nil && left > 0 {
+		err = t.exec(ctx, `update delivery set behind = 0 where state = 0 and behind > 0 and behind = $1`, d.ID)
+	}
+	if err == nil && len(d.Lanes) > 0 {
+		err = t.exec(ctx, `insert or ignore into delivery_lane (hook, lane, id) select (select hook from delivery where id = $1), value, $1 from json_each($2)`, d.ID, lanes)
+	}
+	return err
 }
 
 func (t *tx) DeleteDeliveries(ctx context.Context, before time.Time, limit int) (int, error) {

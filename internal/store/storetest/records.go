@@ -442,8 +442,8 @@ func audit(b *bench) {
 func status(sha, context string, due int) store.CommitStatus {
 	return store.CommitStatus{
 		Scope: home, Project: "site", Build: "site:1", SHA: sha, Context: context, State: "pending", Description: "d", TargetURL: "https://t",
-		Source:  &api.ProjectSource{Type: api.SourceTypeGITHUB, Location: new("https://github.com/a/b")},
-		Created: at(0), Next: at(due),
+		Source: &api.ProjectSource{Type: api.SourceTypeGITHUB, Location: new("https://github.com/a/b")},
+		Host:   "github.com", Created: at(0), Next: at(due),
 	}
 }
 
@@ -463,8 +463,14 @@ func (b *bench) putStatuses(list ...store.CommitStatus) {
 // due lists what is to be sent at a second.
 func (b *bench) due(second, limit int) (list []store.CommitStatus) {
 	b.Helper()
+	return b.dueBut(nil, nil, second, limit)
+}
+
+// dueBut lists it but for ids and hosts.
+func (b *bench) dueBut(except []int64, full []string, second, limit int) (list []store.CommitStatus) {
+	b.Helper()
 	b.update(func(tx store.Tx) (err error) {
-		list, err = tx.DueStatuses(b.ctx, at(second), limit)
+		list, err = tx.DueStatuses(b.ctx, at(second), except, full, limit)
 		return err
 	})
 	return list
@@ -487,7 +493,7 @@ func (b *bench) dueAre(when string, second int, want ...string) []store.CommitSt
 func statuses(b *bench) {
 	next := func() (v time.Time, err error) {
 		err = b.s.Update(b.ctx, func(tx store.Tx) error {
-			v, err = tx.NextStatus(b.ctx)
+			v, err = tx.NextStatus(b.ctx, nil, nil)
 			return err
 		})
 		return v, err

@@ -88,6 +88,8 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"DeliveryPages", deliveryPages},
 		{"Digests", digests},
 		{"DueDeliveries", dueDeliveries},
+		{"FullHosts", fullHosts},
+		{"DeliveryLanes", deliveryLanes},
 		{"DeleteDeliveries", deleteDeliveries},
 		{"Approvals", approvals},
 		{"Removals", removals},

@@ -152,30 +152,30 @@ func sealedWebhooks(b *bench) {
 func polls(b *bench) {
 	site, other, never := webhook("site", "addr-1"), webhook("other", "addr-2"), webhook("never", "addr-3")
 	other.Scope = elsewhere[1] // whoever polls does it for all scopes
-	_, err := b.s.NextPoll(b.ctx)
+	_, err := b.s.NextPoll(b.ctx, nil, nil)
 	b.is("NextPoll without webhooks", err, store.ErrNotFound)
 	b.update(func(tx store.Tx) error {
 		return errors.Join(tx.PutWebhook(b.ctx, site), tx.PutWebhook(b.ctx, other), tx.PutWebhook(b.ctx, never))
 	})
-	_, err = b.s.NextPoll(b.ctx)
+	_, err = b.s.NextPoll(b.ctx, nil, nil)
 	b.is("NextPoll without polled webhooks", err, store.ErrNotFound)
 	set := func(w store.Webhook) error {
 		return b.s.Update(b.ctx, func(tx store.Tx) error { return tx.SetPoll(b.ctx, w) })
 	}
 	due := func(now, limit int, want ...store.Webhook) {
 		b.Helper()
-		list, err := b.s.DuePolls(b.ctx, at(now), limit)
+		list, err := b.s.DuePolls(b.ctx, at(now), nil, nil, limit)
 		b.is("DuePolls", err, nil)
 		b.equal(fmt.Sprintf("DuePolls at %d", now), list, want)
 	}
 	next := func(want int) {
 		b.Helper()
-		got, err := b.s.NextPoll(b.ctx)
+		got, err := b.s.NextPoll(b.ctx, nil, nil)
 		b.is("NextPoll", err, nil)
 		b.same("NextPoll", got, at(want))
 	}
 	site.PollEvery, site.PollNext, site.Marks = 90*time.Second, at(20), []byte(`{"refs":"etag"}`)
-	other.PollEvery, other.PollNext = 1500*time.Millisecond, at(10)
+	other.PollEvery, other.PollNext, other.PollProblem, other.PollFailing = 1500*time.Millisecond, at(10), "no answer", at(3)
 	b.is("SetPoll", set(site), nil)
 	b.is("SetPoll", set(other), nil)
 	b.woken("after SetPoll", b.s.Polling())
@@ -199,7 +199,7 @@ func polls(b *bench) {
 	site.PollNext = at(30)
 	due(30, 9, other, site)
 
-	other.PollEvery = 0
+	other.PollEvery, other.PollProblem, other.PollFailing = 0, "", time.Time{}
 	b.is("SetPoll to never", set(other), nil)
 	due(99, 9, site)
 	next(30)
@@ -211,7 +211,7 @@ func polls(b *bench) {
 	got, err = b.s.WebhookAt(b.ctx, "addr-9")
 	b.is("WebhookAt", err, nil)
 	b.equal("the new one", got, webhook("site", "addr-9"))
-	_, err = b.s.NextPoll(b.ctx)
+	_, err = b.s.NextPoll(b.ctx, nil, nil)
 	b.is("NextPoll at the end", err, store.ErrNotFound)
 }
 
@@ -381,7 +381,7 @@ func digests(b *bench) {
 }
 
 func dueDeliveries(b *bench) {
-	_, err := b.s.NextDelivery(b.ctx, nil)
+	_, err := b.s.NextDelivery(b.ctx, nil, nil)
 	b.is("NextDelivery of none", err, store.ErrNotFound)
 	first, second := webhook("site", "addr-1"), webhook("other", "addr-2")
 	second.Scope = elsewhere[0]
@@ -392,9 +392,14 @@ func dueDeliveries(b *bench) {
 	d = append(d, b.put(tie)...)
 	hooks := func(now int, except []string, limit int, want ...string) {
 		b.Helper()
-		list, err := b.s.DueHooks(b.ctx, at(now), except, limit)
+		list, err := b.s.DueHooks(b.ctx, at(now), except, nil, limit)
 		b.is("DueHooks", err, nil)
-		b.equal(fmt.Sprintf("DueHooks at %d but for %q", now, except), list, append([]string{}, want...))
+		got := []string{}
+		for _, h := range list {
+			got = append(got, h.Address)
+			b.same("the host of "+h.Address, h.Host, "github.com")
+		}
+		b.equal(fmt.Sprintf("DueHooks at %d but for %q", now, except), got, append([]string{}, want...))
 	}
 	due := func(now int, hook string, limit int, want ...store.Delivery) {
 		b.Helper()
@@ -404,13 +409,13 @@ func dueDeliveries(b *bench) {
 	}
 	next := func(want int, except ...string) {
 		b.Helper()
-		got, err := b.s.NextDelivery(b.ctx, except)
+		got, err := b.s.NextDelivery(b.ctx, except, nil)
 		b.is("NextDelivery", err, nil)
 		b.same("NextDelivery", got, at(want))
 	}
 	next(10)
 	next(20, "addr-2", "addr-none")
-	_, err = b.s.NextDelivery(b.ctx, []string{"addr-1", "addr-2"})
+	_, err = b.s.NextDelivery(b.ctx, []string{"addr-1", "addr-2"}, nil)
 	b.is("NextDelivery but for all", err, store.ErrNotFound)
 	hooks(9, nil, 9)
 	hooks(10, nil, 9, "addr-2")
@@ -491,8 +496,161 @@ func dueDeliveries(b *bench) {
 		}
 		return nil
 	})
-	_, err = b.s.NextDelivery(b.ctx, nil)
+	_, err = b.s.NextDelivery(b.ctx, nil, nil)
 	b.is("NextDelivery when none waits", err, store.ErrNotFound)
+}
+
+// What is at a host that has its share is left out, and what is under way.
+func fullHosts(b *bench) {
+	site, other, gone := webhook("site", "addr-1"), webhook("other", "addr-2"), webhook("gone", "addr-3")
+	other.Host = `git."example".com`
+	for _, w := range []*store.Webhook{&site, &other} {
+		w.PollEvery, w.PollNext = time.Minute, at(10)
+	}
+	other.PollNext = at(20)
+	b.update(func(tx store.Tx) error {
+		return errors.Join(tx.PutWebhook(b.ctx, site), tx.PutWebhook(b.ctx, other), tx.PutWebhook(b.ctx, gone), tx.SetPoll(b.ctx, site), tx.SetPoll(b.ctx, other))
+	})
+	b.put(delivery(site, 10), delivery(other, 20), delivery(gone, 30))
+	far := status("sha", "ci", 20)
+	far.Source = &api.ProjectSource{Type: api.SourceTypeGITHUB_ENTERPRISE, Location: new("https://me@git.example.com:8443/a/b")}
+	far.Host = "git.example.com:8443"
+	b.putStatuses(status("sha", "ci", 10), far)
+	ids := map[string]int64{}
+	for _, c := range b.due(99, 9) {
+		ids[c.Host] = c.ID
+	}
+	b.update(func(tx store.Tx) error { return tx.DeleteWebhook(b.ctx, home, "gone") })
+
+	for _, c := range []struct {
+		except, full []string
+		ids          []int64
+		hooks        []store.DueHook
+		polls        []string
+		next, poll   int // 0 is never
+		statuses     []string
+		status       int
+	}{
+		{hooks: []store.DueHook{{Address: "addr-1", Host: "github.com"}, {Address: "addr-2", Host: other.Host}, {Address: "addr-3"}}, polls: []string{"addr-1", "addr-2"}, next: 10, poll: 10, statuses: []string{"github.com", far.Host}, status: 10},
+		{full: []string{"github.com"}, hooks: []store.DueHook{{Address: "addr-2", Host: other.Host}, {Address: "addr-3"}}, polls: []string{"addr-2"}, next: 20, poll: 20, statuses: []string{far.Host}, status: 20},
+		{full: []string{other.Host, far.Host, ""}, hooks: []store.DueHook{{Address: "addr-1", Host: "github.com"}}, polls: []string{"addr-1"}, next: 10, poll: 10, statuses: []string{"github.com"}, status: 10},
+		{full: []string{"github.com", far.Host, ""}, except: []string{"addr-2"}},
+		{except: []string{"addr-1", "addr-3"}, ids: []int64{ids["github.com"]}, hooks: []store.DueHook{{Address: "addr-2", Host: other.Host}}, polls: []string{"addr-2"}, next: 20, poll: 20, statuses: []string{far.Host}, status: 20},
+	} {
+		what := fmt.Sprintf("but for %q and what is at %q", c.except, c.full)
+		hooks, err := b.s.DueHooks(b.ctx, at(99), c.except, c.full, 9)
+		b.is("DueHooks", err, nil)
+		b.equal("DueHooks "+what, hooks, c.hooks)
+		list, err := b.s.DuePolls(b.ctx, at(99), c.except, c.full, 9)
+		b.is("DuePolls", err, nil)
+		var polls []string
+		for _, w := range list {
+			polls = append(polls, w.Address)
+		}
+		b.equal("DuePolls "+what, polls, c.polls)
+		var statuses []string
+		for _, s := range b.dueBut(c.ids, c.full, 99, 9) {
+			statuses = append(statuses, s.Host)
+		}
+		b.equal("DueStatuses "+what, statuses, c.statuses)
+		for name, one := range map[string]struct {
+			want int
+			ask  func() (time.Time, error)
+		}{
+			"NextDelivery": {c.next, func() (time.Time, error) { return b.s.NextDelivery(b.ctx, c.except, c.full) }},
+			"NextPoll":     {c.poll, func() (time.Time, error) { return b.s.NextPoll(b.ctx, c.except, c.full) }},
+			"NextStatus": {c.status, func() (v time.Time, err error) {
+				err = b.s.Update(b.ctx, func(tx store.Tx) (err error) { v, err = tx.NextStatus(b.ctx, c.ids, c.full); return err })
+				return v, err
+			}},
+		} {
+			got, err := one.ask()
+			if one.want == 0 {
+				b.is(name+" "+what, err, store.ErrNotFound)
+				continue
+			}
+			b.is(name+" "+what, err, nil)
+			b.same(name+" "+what, got, at(one.want))
+		}
+	}
+}
+
+// What waits for an earlier delivery is due once that leaves a lane, and not
+// before.
+func deliveryLanes(b *bench) {
+	w, other := webhook("site", "addr-1"), webhook("other", "addr-2")
+	b.update(func(tx store.Tx) error { return errors.Join(tx.PutWebhook(b.ctx, w), tx.PutWebhook(b.ctx, other)) })
+	d := b.put(delivery(w, 1), delivery(w, 2), delivery(w, 3), delivery(w, 4), delivery(other, 5))
+	save := func(i int, change func(d *store.Delivery)) {
+		b.Helper()
+		change(&d[i])
+		b.update(func(tx store.Tx) error { return tx.SaveDelivery(b.ctx, d[i]) })
+	}
+	last := func(before int, lanes []string, want int, at string) {
+		b.Helper()
+		id, lane, err := b.s.LastWaiting(b.ctx, "addr-1", d[before].ID, lanes)
+		if want < 0 {
+			b.is("LastWaiting", err, store.ErrNotFound)
+			return
+		}
+		b.is("LastWaiting", err, nil)
+		b.same("LastWaiting", id, d[want].ID)
+		b.same("its lane", lane, at)
+	}
+	due := func(want ...int) {
+		b.Helper()
+		list, err := b.s.DueDeliveries(b.ctx, at(99), "addr-1", 9)
+		b.is("DueDeliveries", err, nil)
+		var all []int64
+		for _, i := range want {
+			all = append(all, d[i].ID)
+		}
+		b.equal("due", ids(list), all)
+	}
+	const main, topic = "acme/site refs/heads/main", `acme/site refs/heads/"topic"`
+	last(3, []string{main}, -1, "")
+	save(0, func(d *store.Delivery) { d.Next, d.Lanes = at(50), []string{main, topic, main} })
+	save(4, func(d *store.Delivery) { d.Lanes = []string{main} }) // another webhook's
+	last(0, []string{main}, -1, "")
+	last(3, []string{"other"}, -1, "")
+	last(3, nil, -1, "")
+	last(3, []string{"other", main}, 0, main)
+	last(3, []string{main, topic}, 0, topic)
+	save(1, func(x *store.Delivery) { x.Lanes, x.Behind = []string{topic}, d[0].ID })
+	save(2, func(x *store.Delivery) { x.Lanes, x.Behind = []string{main}, d[0].ID })
+	last(3, []string{topic, main}, 2, main)
+	last(2, []string{topic, main}, 1, topic)
+	due(3, 0)
+	got, err := b.s.Delivery(b.ctx, d[2].ID)
+	b.is("Delivery", err, nil)
+	b.same("what it waits for", got.Behind, d[0].ID)
+	next, err := b.s.NextDelivery(b.ctx, []string{"addr-2"}, nil)
+	b.is("NextDelivery", err, nil)
+	b.same("NextDelivery", next, at(4))
+
+	// It stays where it is, and then leaves one lane.
+	save(0, func(d *store.Delivery) { d.Lanes, d.Attempts = nil, 1 })
+	due(3, 0)
+	last(1, []string{main, topic}, 0, topic)
+	save(0, func(d *store.Delivery) { d.Lanes = []string{main} })
+	last(1, []string{main, topic}, 0, main)
+	due(1, 2, 3, 0)
+	save(2, func(x *store.Delivery) { x.Behind = d[0].ID })
+	due(1, 3, 0)
+
+	// Its end leaves all. None waits for what does not wait, is later, or is
+	// another webhook's.
+	save(0, func(d *store.Delivery) { d.State = store.Failed })
+	due(1, 2, 3)
+	last(3, []string{main}, 2, main)
+	for _, to := range []int{0, 2, 3, 4} {
+		save(2, func(x *store.Delivery) { x.Behind = d[to].ID })
+		due(1, 2, 3)
+	}
+	save(2, func(d *store.Delivery) { d.State, d.Behind = store.Done, 0 })
+	save(1, func(d *store.Delivery) { d.State = store.Done })
+	last(3, []string{main, topic}, -1, "")
+	due(3)
 }
 
 func deleteDeliveries(b *bench) {

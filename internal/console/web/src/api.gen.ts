@@ -1860,6 +1860,8 @@ export interface DescribeWebhookOutput {
   manualCreation?: boolean;
   pollSeconds?: number;
   nextPoll?: number;
+  pollProblem?: string;
+  pollFailingSince?: number;
   refused?: number;
   refusedReason?: string;
   lastRefused?: number;

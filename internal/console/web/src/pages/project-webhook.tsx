@@ -86,6 +86,11 @@ function State({ project }: { project: string }) {
               The last one <Time at={w.lastRefused} />. <Text lines>{w.refusedReason}</Text>
             </Alert>
           )}
+          {w.pollProblem && (
+            <Alert type="warning" header="Polling fails">
+              Since <Time at={w.pollFailingSince} />. <Text lines>{w.pollProblem}</Text>
+            </Alert>
+          )}
           <Container
             header={
               <Header variant="h2" description="The weakest way first. Whoever can start a build runs their code with the project's variables and secrets.">
@@ -229,7 +234,7 @@ function Delivery({ delivery: d }: { delivery: WebhookDelivery }) {
         {d.problem && (
           <Alert type={d.state === "FAILED" ? "error" : "warning"}>
             <Text lines>{d.problem}</Text>
-            {d.state === "WAITING" && (
+            {d.nextAttempt !== undefined && (
               <Box>
                 It is tried again <Time at={d.nextAttempt} />.
               </Box>
