@@ -30,26 +30,29 @@ const Required = "Pull request approval required for starting a build"
 // why somebody has to approve it first, "" if nobody has to, and untrusted why
 // its build then gets no secrets.
 func (c *candidate) judge(ctx context.Context) (need, untrusted string, err error) {
+	if c.Type == forge.PullMerged { // it is in the repository, and whoever merged it may write there
+		return "", "", nil
+	}
 	approval, roles := c.policy()
 	if approval != api.PullRequestBuildCommentApprovalALL_PULL_REQUESTS && !c.Pull.Fork {
 		return "", "", nil
 	}
-	// Whoever merges takes the code over. Else both count: whose code it is, and
-	// who brought it here.
-	people := []forge.Person{c.Pull.Author, c.Actor}
-	switch {
-	case c.Type == forge.PullMerged:
-		people = people[1:]
-	case c.Actor.ID == "" || c.Actor == c.Pull.Author: // polling does not know who acted
-		people = people[:1]
+	pusher := c.Actor
+	if delivery.IsPolled(*c.delivery) { // whoever opened it need not be who pushed last
+		pusher = forge.Person{}
 	}
-	why := ""
-	for _, who := range people {
-		if why, err = c.lacks(ctx, who, roles); err != nil {
+	// Both count: whose code it is, and who brought it here.
+	why, err := c.lacks(ctx, c.Pull.Author, roles)
+	switch {
+	case err != nil:
+		return "", "", err
+	case why != "" || pusher.ID == c.Pull.Author.ID:
+	case pusher.ID != "":
+		if why, err = c.lacks(ctx, pusher, roles); err != nil {
 			return "", "", err
-		} else if why != "" {
-			break
 		}
+	case c.Pull.Fork || !c.writersMay(roles): // whoever pushed to a branch of the repository may write there
+		why = "it is not known who pushed its newest commit"
 	}
 	switch {
 	case why == "":
@@ -72,6 +75,12 @@ func (c *candidate) policy() (api.PullRequestBuildCommentApproval, []api.PullReq
 		roles = provider.Deliveries.Writers()
 	}
 	return approval, roles
+}
+
+// writersMay reports whether everybody who may write has one of the roles.
+func (c *candidate) writersMay(roles []api.PullRequestBuildApproverRole) bool {
+	provider, _ := c.in.Credentials.Hosts.Provider(api.ServerType(c.hook.Source))
+	return !slices.ContainsFunc(provider.Deliveries.Writers(), func(r api.PullRequestBuildApproverRole) bool { return !slices.Contains(roles, r) })
 }
 
 // lacks says why somebody has none of the roles, "" if they have one.
