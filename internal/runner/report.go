@@ -56,5 +56,16 @@ func (r *Runner) report(ctx context.Context, tx store.Tx, b store.Build) error {
 			s.TargetURL = text
 		}
 	}
+	if t := b.Trigger; t != nil && t.Location != "" { // a fork's owner is not who asked, and may not be written to
+		src := *d.Source
+		src.Location = &t.Location
+		s.Source = &src
+	}
+	if err := tx.PutStatus(ctx, s); err != nil || b.Trigger == nil || b.Trigger.Waited == "" || b.Trigger.Waited == s.Context {
+		return err
+	}
+	// The context may say what only the build knows, such as its number. The one
+	// that said that the commit waits must not stay failed then.
+	s.Context = b.Trigger.Waited
 	return tx.PutStatus(ctx, s)
 }
