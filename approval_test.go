@@ -72,12 +72,23 @@ func TestWebhook_PolledStranger(t *testing.T) {
 		t.Errorf("without a policy the build is %s:\n%s", b.BuildStatus, log)
 	}
 
-	// Where not everybody who may write has a role, an own branch waits too.
+	// Where not everybody who may write has a role, an own branch waits too, and
+	// both no longer than they are open.
 	h.codebuild(nil, "update-webhook", "--project-name", "app", "--pull-request-build-policy", "requiresCommentApproval=ALL_PULL_REQUESTS,approverRoles=GITHUB_ADMIN")
-	h.pushes(own, "octocat", "o", "3")
+	own, p = h.pushes(own, "octocat", "o", "3"), h.pushes(p, "mallory", "e", "3")
 	h.poll()
-	if text := h.outcome(); !strings.Contains(text, "AWAITING_APPROVAL") {
+	if text := h.outcome(); strings.Count(text, "AWAITING_APPROVAL") != 2 {
 		t.Errorf("an own branch where only administrators approve:\n%s", text)
+	}
+	if _, err := h.host.ClosePull("octo/app", p.Number, "mallory"); err != nil {
+		t.Fatal(err)
+	}
+	h.poll()
+	if text := h.must(corbel(t), "webhook", "approvals", "app"); !strings.Contains(text, own.SHA) || strings.Contains(text, p.SHA) {
+		t.Errorf("after one was closed there waits\n%s", text)
+	}
+	if text, err := h.run(corbel(t), "webhook", "approve", "app", fmt.Sprint(p.Number), p.SHA); err == nil || !strings.Contains(text, "ResourceNotFoundException") {
+		t.Errorf("a closed one is approved: %v\n%s", err, text)
 	}
 }
 
