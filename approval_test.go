@@ -121,13 +121,14 @@ func TestWebhook_Merged(t *testing.T) {
 }
 
 // The failed status of a commit that waits is replaced by the build's, also where
-// its context has what only the build knows.
+// its context has what only the build knows. A target that is no address keeps no
+// status away.
 func TestWebhook_WaitingContext(t *testing.T) {
 	t.Parallel()
 	h := newHooked(t, map[string]string{"buildspec.yml": "version: 0.2\nphases: {build: {commands: [\"true\"]}}\n"})
 	context := func(text string) {
 		t.Helper()
-		if _, err := h.client().UpdateProject(t.Context(), &api.UpdateProjectInput{Name: new("app"), Source: &api.ProjectSource{Type: api.SourceTypeGITHUB, Location: new("https://github.com/octo/app.git"), BuildStatusConfig: &api.BuildStatusConfig{Context: &text}}}); err != nil {
+		if _, err := h.client().UpdateProject(t.Context(), &api.UpdateProjectInput{Name: new("app"), Source: &api.ProjectSource{Type: api.SourceTypeGITHUB, Location: new("https://github.com/octo/app.git"), BuildStatusConfig: &api.BuildStatusConfig{Context: &text, TargetUrl: new("build $CODEBUILD_BUILD_NUMBER")}}}); err != nil {
 			t.Fatal(err)
 		}
 	}

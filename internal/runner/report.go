@@ -52,8 +52,9 @@ func (r *Runner) report(ctx context.Context, tx store.Tx, b store.Build) error {
 		if text := expand(value(c.Context)); text != "" {
 			s.Context = text
 		}
-		if text := expand(value(c.TargetUrl)); text != "" {
-			s.TargetURL = text
+		// Providers refuse a status whose link is none.
+		if u, err := url.Parse(expand(value(c.TargetUrl))); err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" {
+			s.TargetURL = u.String()
 		}
 	}
 	if t := b.Trigger; t != nil && t.Location != "" { // a fork's owner is not who asked, and may not be written to
