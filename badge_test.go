@@ -75,6 +75,17 @@ func TestBadge(t *testing.T) {
 	says(main, "passing")
 	says(base, "passing")
 	says(base+"&branch=bad%2Fone%26two", "failing")
+	// A branch of another repository that has the same name is another branch.
+	if _, err := host.AddRepository(forgetest.Repository{Name: "octo/other", Commits: []forgetest.Commit{{Files: map[string]string{"buildspec.yml": "version: 0.2\nphases: {build: {commands: [\"false\"]}}\n"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if b := s.build(&api.StartBuildInput{ProjectName: new("app"), SourceLocationOverride: new("https://github.com/octo/other.git")}); b.BuildStatus != api.StatusTypeFAILED {
+		t.Errorf("the build of another repository is %s", b.BuildStatus)
+	}
+	says(main, "passing")
+	s.build(&api.StartBuildInput{ProjectName: new("app"), SourceLocationOverride: new("https://github.com/Octo/app"), BuildspecOverride: new("version: 0.2\nphases: {build: {commands: [\"false\"]}}\n")})
+	says(main, "failing")
+	s.build(&api.StartBuildInput{ProjectName: new("app")})
 	says(base+"&branch=bad", "unknown")
 	says(base+"&tag=main", "unknown")
 	for _, version := range []string{"slow", "v1"} {

@@ -97,6 +97,19 @@ func (h *hooked) outcome() string {
 	return text
 }
 
+// poll has the repository asked for what has changed, and waits until it was.
+func (h *hooked) poll() {
+	h.t.Helper()
+	h.must(corbel(h.t), "webhook", "poll", "app", "--every", "15s")
+	h.until("the repository was polled", func() bool {
+		var d struct{ NextPoll float64 }
+		if err := json.Unmarshal([]byte(h.must(corbel(h.t), "webhook", "who", "app", "--output", "json")), &d); err != nil {
+			h.t.Fatal(err)
+		}
+		return d.NextPoll > float64(time.Now().Unix()+1)
+	})
+}
+
 // The whole way with the AWS CLI: a hook is made, pushes, tags and pull requests
 // start builds of what was pushed, and the commits hear of it.
 func TestWebhook(t *testing.T) {
@@ -376,17 +389,7 @@ func TestWebhook_Polled(t *testing.T) {
 	if made.Webhook.Secret == nil || len(*made.Webhook.Secret) < 32 || made.Webhook.Url != nil || len(h.host.Hooks("octo/app")) != 0 {
 		t.Errorf("the webhook is %+v, and the host has %+v", made.Webhook, h.host.Hooks("octo/app"))
 	}
-	poll := func() {
-		t.Helper()
-		h.must(corbel(t), "webhook", "poll", "app", "--every", "15s")
-		h.until("the repository was polled", func() bool {
-			var d struct{ NextPoll float64 }
-			if err := json.Unmarshal([]byte(h.must(corbel(t), "webhook", "who", "app", "--output", "json")), &d); err != nil {
-				t.Fatal(err)
-			}
-			return d.NextPoll > float64(time.Now().Unix()+1)
-		})
-	}
+	poll := h.poll
 	poll() // what is there before is not news
 	ids, err := h.host.Push("octo/app", "octocat",
 		forgetest.Commit{Message: "source", Files: map[string]string{"src/a": "1"}},

@@ -133,6 +133,10 @@ func Permitted(d store.Delivery, repository string, number int, sha, by string) 
 	return ours(d, store.Permitted, permitted, permission{repository, number, sha, by})
 }
 
+// IsPolled reports whether d is what Polled returns, or one of those that was
+// redelivered.
+func IsPolled(d store.Delivery) bool { return d.Headers[bodyHeader] == polled }
+
 // IsPermitted reports whether d is one, or one of those that was redelivered.
 func IsPermitted(d store.Delivery) bool { return d.Headers[bodyHeader] == permitted }
 

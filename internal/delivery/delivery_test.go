@@ -189,7 +189,7 @@ func TestPermitted(t *testing.T) {
 		t.Errorf("Permitted = %+v", d)
 	}
 	got, err := delivery.Events(hosts(t), hook, d)
-	want := []forge.Event{{Type: forge.Comment, Repository: "acme/site", SHA: "abc", Actor: forge.Person{Login: "ada"}, Pull: &forge.PullRequest{Number: 7}}}
+	want := []forge.Event{{Type: forge.Comment, Repository: "acme/site", Organization: "acme", SHA: "abc", Actor: forge.Person{Login: "ada"}, Pull: &forge.PullRequest{Number: 7}}}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("Events: %v (-want +got):\n%s", err, diff)
 	}

@@ -336,6 +336,9 @@ func matchFilter(f api.WebhookFilter, e forge.Event) (string, error) {
 	if f.Type == api.WebhookFilterTypeACTOR_ACCOUNT_ID && value == "" {
 		return "ACTOR_ACCOUNT_ID: it is not known who acted", nil // neither included nor surely not excluded
 	}
+	if f.Type == api.WebhookFilterTypeCOMMIT_MESSAGE && e.MessageUnknown {
+		return "COMMIT_MESSAGE: there is no credential to read the commit's message with", nil // likewise
+	}
 	switch matched, err := matches(f, value); {
 	case err != nil:
 		return "", err

@@ -239,6 +239,16 @@ func Key(s string, n int) string {
 	return key[:min(n, len(key))]
 }
 
+// Label is s where it has at most n characters, and else its beginning with a part
+// of its hash: texts that differ give labels that differ. n is above 17.
+func Label(s string, n int) string {
+	if len([]rune(s)) <= n {
+		return s
+	}
+	const hash = 16
+	return Cut(s, n-hash) + Key(s, hash)
+}
+
 // Remaining reads how many requests are left from the first of the headers
 // that tells, -1 if none does.
 func (a *Reply) Remaining(headers ...string) int {

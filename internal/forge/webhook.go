@@ -47,7 +47,7 @@ type Event struct {
 	BaseRef  string       // refs/heads/NAME of a pull request's target, else ""
 	SHA      string       // the commit to build, of Bitbucket's pull requests its first 12 digits; "" if there is none, as for a deleted branch
 	Before   string       // of a push: the former commit, 40 zeros for a new branch
-	Message  string       // of the commit SHA, where the delivery has it
+	Message  string       // of the commit SHA, where the delivery has it; MessageUnknown says that nobody could be asked for it
 	Merge    string       // the commit of a merge, where the delivery tells it; of Bitbucket's only if the source branch is closed with it
 	Pull     *PullRequest // of events of pull requests and of comments on them; of GitHub's and Gitea's comments without Head and Base, and as a Fork
 	Release  string       // name of a release
@@ -59,6 +59,8 @@ type Event struct {
 	// push whose list the provider cut, which Forge.ChangedFiles answers.
 	Files      []string
 	FilesKnown bool
+
+	MessageUnknown bool
 
 	// Text is a comment's, At the time that the provider gives to the event.
 	Text string

@@ -385,7 +385,11 @@ func (b *build) download() error {
 	if primary != nil {
 		b.Doc.ResolvedSourceVersion = &primary.Commit
 		b.vars.resolved = primary.Commit
-		b.Ref = primary.Ref
+		if own, err := b.own(); err != nil {
+			return err
+		} else if own {
+			b.Ref = primary.Ref
+		}
 	}
 	versions := map[string]string{}
 	for _, v := range b.Doc.SecondarySourceVersions {
@@ -425,6 +429,19 @@ func (b *build) download() error {
 		b.log.agent(" %s: %d commands", strings.ToUpper(p.Name), len(p.Commands)+len(p.Finally))
 	}
 	return nil
+}
+
+// own reports whether the primary source, which was fetched, is the project's
+// repository. A branch of another one may have the same name.
+func (b *build) own() (bool, error) {
+	project, err := b.r.Store.Project(b.ctx, b.Scope, *b.Doc.ProjectName)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	} else if err != nil {
+		return false, fmt.Errorf("read the build's project: %w", err)
+	}
+	repo, err := b.r.Credentials.Hosts.Locate(project.Source.Type, value(project.Source.Location))
+	return err == nil && strings.EqualFold(repo.URL, b.access[0].Repository.URL), nil
 }
 
 // version is what is fetched: the source version, or what a webhook has bound to

@@ -52,9 +52,21 @@ func (r *Runner) report(ctx context.Context, tx store.Tx, b store.Build) error {
 		if text := expand(value(c.Context)); text != "" {
 			s.Context = text
 		}
-		if text := expand(value(c.TargetUrl)); text != "" {
-			s.TargetURL = text
+		// Providers refuse a status whose link is none.
+		if u, err := url.Parse(expand(value(c.TargetUrl))); err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" {
+			s.TargetURL = u.String()
 		}
 	}
+	if t := b.Trigger; t != nil && t.Location != "" { // a fork's owner is not who asked, and may not be written to
+		src := *d.Source
+		src.Location = &t.Location
+		s.Source = &src
+	}
+	if err := tx.PutStatus(ctx, s); err != nil || b.Trigger == nil || b.Trigger.Waited == "" || b.Trigger.Waited == s.Context {
+		return err
+	}
+	// The context may say what only the build knows, such as its number. The one
+	// that said that the commit waits must not stay failed then.
+	s.Context = b.Trigger.Waited
 	return tx.PutStatus(ctx, s)
 }

@@ -170,14 +170,7 @@ func (v *variables) predefined() map[string]string {
 		vars["CODEBUILD_RESOLVED_SOURCE_VERSION"] = v.resolved
 	}
 	if t := v.b.Trigger; t != nil {
-		vars["CODEBUILD_WEBHOOK_EVENT"], vars["CODEBUILD_WEBHOOK_TRIGGER"] = t.Event, t.Trigger
-		for name, val := range map[string]string{
-			"HEAD_REF": t.HeadRef, "BASE_REF": t.BaseRef, "ACTOR_ACCOUNT_ID": t.Actor, "PREV_COMMIT": t.PrevCommit, "MERGE_COMMIT": t.MergeCommit,
-		} {
-			if val != "" {
-				vars["CODEBUILD_WEBHOOK_"+name] = val
-			}
-		}
+		maps.Copy(vars, t.Variables())
 	}
 	versions := map[string]string{}
 	for _, s := range d.SecondarySourceVersions {

@@ -289,8 +289,9 @@ type Build struct {
 	Stop       bool      // StopBuild was called
 	Holder     string    // of the lease, while running
 	Attempt    int       // counts the claims
-	// Ref is the full name of the branch or tag that the primary source was
-	// got from, "" before that and for a commit id. SaveBuild writes it.
+	// Ref is the full name of the branch or tag of the project's repository that
+	// the primary source was got from, "" before that, for a commit id and for
+	// another repository. SaveBuild writes it.
 	Ref string
 	// Trigger is what started it, nil if that was no webhook.
 	Trigger *Trigger

@@ -245,4 +245,24 @@ type Trigger struct {
 	Untrusted string `json:"untrusted,omitzero"`
 	Delivery  int64  `json:"delivery"`
 	SHA       string `json:"sha,omitzero"` // the commit that was delivered, "" if none was told
+	// Location is that of the repository whose pull request it is, where the source
+	// is a fork. It is the one that hears of the build.
+	Location string `json:"location,omitzero"`
+	// Waited is the context of the failed status that said that the commit waits
+	// for approval, "" if there is none.
+	Waited string `json:"waited,omitzero"`
+}
+
+// Variables are the environment variables that tell a build of what started it.
+// Source: user guide, "Environment variables in build environments".
+func (t Trigger) Variables() map[string]string {
+	vars := map[string]string{"CODEBUILD_WEBHOOK_EVENT": t.Event, "CODEBUILD_WEBHOOK_TRIGGER": t.Trigger}
+	for name, val := range map[string]string{
+		"HEAD_REF": t.HeadRef, "BASE_REF": t.BaseRef, "ACTOR_ACCOUNT_ID": t.Actor, "PREV_COMMIT": t.PrevCommit, "MERGE_COMMIT": t.MergeCommit,
+	} {
+		if val != "" {
+			vars["CODEBUILD_WEBHOOK_"+name] = val
+		}
+	}
+	return vars
 }

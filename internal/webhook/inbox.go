@@ -299,7 +299,7 @@ func (in *Inbox) events(ctx context.Context, d *store.Delivery) error {
 			if r.Outcome != undecided || tried[at] != again || stuck[at] {
 				continue
 			}
-			c.Event, c.now, c.squash = e, nil, ""
+			c.Event, c.asked, c.squash = e, nil, ""
 			err := c.event(ctx, whole, r)
 			if err == nil {
 				continue
@@ -430,7 +430,7 @@ type candidate struct {
 	delivery *store.Delivery
 
 	access *credential.Access // nil before it is needed
-	now    *forge.PullRequest // of the event, nil before it is asked for
+	asked  *forge.PullRequest // of the event, nil before it is asked for
 	squash string             // the commit that a squash made, as the service tells it
 }
 
@@ -490,8 +490,8 @@ func (c *candidate) complete(ctx context.Context) (why string, err error) {
 
 // pull asks for the event's pull request as it is now, once. ok is as in ask.
 func (c *candidate) pull(ctx context.Context) (now forge.PullRequest, ok bool, err error) {
-	if c.now != nil {
-		return *c.now, true, nil
+	if c.asked != nil {
+		return *c.asked, true, nil
 	}
 	ok, err = c.ask(ctx, func(ctx context.Context, f forge.Forge, host forge.Host, t forge.Token, repo string) (err error) {
 		now, err = f.PullRequest(ctx, host, t, repo, c.Pull.Number)
@@ -501,7 +501,7 @@ func (c *candidate) pull(ctx context.Context) (now forge.PullRequest, ok bool, e
 		return now, false, fmt.Errorf("read pull request %d: %w", c.Pull.Number, err)
 	}
 	if ok {
-		c.now = &now
+		c.asked = &now
 	}
 	return now, ok, nil
 }
@@ -558,12 +558,14 @@ func (c *candidate) ask(ctx context.Context, call func(ctx context.Context, f fo
 func (c *candidate) match(ctx context.Context, r *store.Result, approved bool) (effect, error) {
 	hook := c.project.Webhook
 	if c.Message == "" && c.SHA != "" && filtergroup.NeedsMessage(hook.FilterGroups) {
-		if _, err := c.ask(ctx, func(ctx context.Context, f forge.Forge, host forge.Host, t forge.Token, repo string) (err error) {
+		ok, err := c.ask(ctx, func(ctx context.Context, f forge.Forge, host forge.Host, t forge.Token, repo string) (err error) {
 			c.Message, err = f.Message(ctx, host, t, repo, c.SHA)
 			return err
-		}); err != nil {
+		})
+		if err != nil {
 			return nil, fmt.Errorf("read the message of commit %s: %w", c.SHA, err)
 		}
+		c.MessageUnknown = !ok
 	}
 	v, err := filtergroup.Match(ctx, hook.FilterGroups, deref(hook.BranchFilter), c.Event, c.files)
 	if err != nil {
@@ -573,7 +575,10 @@ func (c *candidate) match(ctx context.Context, r *store.Result, approved bool) (
 	if !v.Matched {
 		r.Outcome = NoMatch
 		if c.Pull != nil && (c.Type == forge.PullClosed || c.Type == forge.PullMerged) {
-			return func(tx store.Tx, _ *store.Result) error { return c.forget(ctx, tx) }, nil
+			return c.forget(ctx), nil
+		}
+		if c.Pull != nil && c.Type == forge.PullUpdated {
+			return c.outdate(ctx), nil
 		}
 		return nil, nil
 	}
@@ -592,11 +597,10 @@ func (c *candidate) match(ctx context.Context, r *store.Result, approved bool) (
 		}
 		if need != "" && c.Type == forge.PullClosed { // nobody can approve it any more
 			r.Outcome, r.Reason = Ignored, need
-			return func(tx store.Tx, _ *store.Result) error { return c.forget(ctx, tx) }, nil
+			return c.forget(ctx), nil
 		}
 		if need != "" {
-			r.Outcome, r.Reason = Awaiting, need
-			return func(tx store.Tx, _ *store.Result) error { return c.await(ctx, tx) }, nil
+			return c.await(ctx, r, b, need)
 		}
 		b.trigger.Untrusted = untrusted
 	}
@@ -606,16 +610,18 @@ func (c *candidate) match(ctx context.Context, r *store.Result, approved bool) (
 // start returns what queues the build.
 func (c *candidate) start(ctx context.Context, r *store.Result, b plan) effect {
 	r.Outcome = Started
-	return func(tx store.Tx, r *store.Result) error {
+	return func(tx store.Tx, r *store.Result) (err error) {
+		if c.Pull != nil {
+			if b.trigger.Waited, err = c.settle(ctx, tx); err != nil {
+				return err
+			}
+		}
 		build, err := c.in.Start(ctx, tx, c.hook.Scope, &b.input, initiator(*c.delivery), b.trigger)
 		if err != nil {
 			return err
 		}
 		r.Build = *build.Id
-		if c.Pull == nil {
-			return nil
-		}
-		return c.forget(ctx, tx)
+		return nil
 	}
 }
 
@@ -688,7 +694,7 @@ func (c *candidate) plan() (plan, error) {
 		case c.Pull.Fork && c.Pull.HeadURL == "":
 			return plan{}, errors.New("the repository that the pull request comes from is gone")
 		case c.Pull.Fork:
-			p.input.SourceLocationOverride = &c.Pull.HeadURL
+			p.input.SourceLocationOverride, t.Location = &c.Pull.HeadURL, deref(c.source().Location)
 			fallthrough
 		default:
 			t.Version = c.HeadRef + "^{" + c.SHA + "}"

@@ -19,8 +19,10 @@ import (
 )
 
 // pollCrowd is how many repositories of a host are asked at a time, pollTime
-// bounds one, and pollMost is how many events one may bring at a time.
+// bounds one, and pollMost is how many events one may bring at a time. maxPulls
+// is how many open pull requests forge.Hooks.Poll tells of.
 const (
+	maxPulls  = 1000
 	pollCrowd = 4
 	pollTime  = 30 * time.Second
 	pollMost  = 200
@@ -129,8 +131,16 @@ func (in *Inbox) poll(ctx context.Context, w store.Webhook) error {
 			return err
 		}
 		w.PollEvery, w.Marks = now.PollEvery, marks
-		if err := tx.SetPoll(ctx, w); err != nil || len(events) == 0 {
+		if err := tx.SetPoll(ctx, w); err != nil {
 			return err
+		}
+		if problem == nil {
+			if err := forgetClosed(ctx, tx, w, after.Pulls); err != nil {
+				return err
+			}
+		}
+		if len(events) == 0 {
+			return nil
 		}
 		_, err = tx.PutDelivery(ctx, d)
 		return err
@@ -139,6 +149,26 @@ func (in *Inbox) poll(ctx context.Context, w store.Webhook) error {
 		return nil // the webhook was deleted
 	}
 	return err
+}
+
+// forgetClosed notes that pull requests wait no more that are not among the open
+// ones, unless those may not be all.
+func forgetClosed(ctx context.Context, tx store.Tx, w store.Webhook, open map[int]string) error {
+	if open == nil || len(open) >= maxPulls {
+		return nil
+	}
+	list, err := tx.Approvals(ctx, w.Scope, w.Project)
+	if err != nil {
+		return err
+	}
+	for _, a := range list {
+		if _, there := open[a.Number]; !there && strings.EqualFold(a.Repository, w.Owner) {
+			if err := forget(ctx, tx, w, a.Repository, a.Number); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // changes asks the provider what there is, and compares.

@@ -280,7 +280,7 @@ func (f *Forge) SetStatus(ctx context.Context, host forge.Host, t forge.Token, r
 		link = "https://" + host.Name + "/" + repo + "/commits/" + s.SHA
 	}
 	a, err := c.Do(ctx, "POST", "/repositories/"+repo+"/commit/"+s.SHA+"/statuses/build", map[string]string{
-		"key": key, "state": states[s.State], "name": forge.Cut(s.Context, maxDescription), "description": forge.Cut(s.Description, maxDescription), "url": link,
+		"key": key, "state": states[s.State], "name": forge.Label(s.Context, maxDescription), "description": forge.Cut(s.Description, maxDescription), "url": link,
 	})
 	if err != nil {
 		return err

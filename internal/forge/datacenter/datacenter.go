@@ -152,7 +152,7 @@ func (f *Forge) SetStatus(ctx context.Context, host forge.Host, t forge.Token, r
 	if link == "" { // one is required
 		link = host.Git + repository(repo) + "/commits/" + s.SHA
 	}
-	in := map[string]string{"key": key, "state": states[s.State], "name": forge.Cut(s.Context, maxDescription), "description": forge.Cut(s.Description, maxDescription), "url": link}
+	in := map[string]string{"key": key, "state": states[s.State], "name": forge.Label(s.Context, maxDescription), "description": forge.Cut(s.Description, maxDescription), "url": link}
 	a, err := c.Do(ctx, "POST", "/api/1.0"+repository(repo)+"/commits/"+s.SHA+"/builds", in)
 	if err == nil && (a.Status == http.StatusMethodNotAllowed || a.Status == http.StatusNotFound && !strings.Contains(string(a.Body), "errors")) {
 		a, err = c.Do(ctx, "POST", "/build-status/1.0/commits/"+s.SHA, in)

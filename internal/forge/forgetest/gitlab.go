@@ -132,8 +132,10 @@ func gitlab(v *visit) {
 			v.say(http.StatusBadRequest, object{"error": "state does not have a valid value"})
 		case in["target_url"] != "" && !web(in["target_url"]):
 			v.say(http.StatusBadRequest, object{"message": object{"target_url": []string{"is blocked: Only allowed schemes are http, https"}}})
-		case len([]rune(in["description"])) > 255:
-			v.say(http.StatusBadRequest, object{"message": object{"description": []string{"is too long (maximum is 255 characters)"}}})
+		case in["ref"] == "" && !v.s.onBranch(r, sha) && len(v.s.Statuses(v.s.nameOf(r), sha)) == 0:
+			v.say(http.StatusNotFound, object{"message": "404 References for commit Not Found"})
+		case len([]rune(in["description"])) > 255, len([]rune(in["name"])) > 255, len([]rune(in["target_url"])) > 255:
+			v.say(http.StatusBadRequest, object{"message": object{"base": []string{"is too long (maximum is 255 characters)"}}})
 		case v.last(r, sha, in["name"]) == in["state"]:
 			verb := map[string]string{"pending": "enqueue", "running": "run", "success": "success", "failed": "drop", "canceled": "cancel"}[in["state"]]
 			v.say(http.StatusBadRequest, object{"message": fmt.Sprintf("Cannot transition status via :%s from :%s (Reason(s): Status cannot transition via %q)", verb, in["state"], verb)})
@@ -164,6 +166,14 @@ func (v *visit) gitlabRead(r *repository) {
 			return
 		}
 		v.say(200, object{"id": id, "username": p.Login, "name": p.Name, "state": "active", "access_level": level, "membership_state": "active", "expires_at": nil, "created_at": gitlabTime(v.s.started)})
+	case v.is("GET", "projects", "*", "repository", "commits", "*", "merge_requests"):
+		list := []object{}
+		for _, p := range v.s.Pulls(v.s.nameOf(r)) {
+			if p.SHA == v.path[4] {
+				list = append(list, v.s.gitlabMerge(r, &p))
+			}
+		}
+		v.gitlabPage(list)
 	case v.is("GET", "projects", "*", "merge_requests"):
 		list := []object{}
 		for _, p := range v.open(r) {

@@ -272,6 +272,12 @@ func (s *Server) refs(r *repository) (map[string]string, error) {
 	return all, nil
 }
 
+// onBranch reports whether a branch of r has the commit.
+func (s *Server) onBranch(r *repository, sha string) bool {
+	out, err := s.run(nil, "--git-dir", r.dir, "for-each-ref", "--contains", sha, "refs/heads/")
+	return err == nil && len(out) > 0
+}
+
 // resolve returns the commit that a name means in r, "" if there is none.
 func (s *Server) resolve(r *repository, name string) string {
 	id, err := s.run(nil, "--git-dir", r.dir, "rev-parse", "--verify", "-q", "--end-of-options", name+"^{commit}")

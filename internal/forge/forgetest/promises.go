@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/forge"
@@ -321,6 +322,21 @@ func promiseStatus(t *testing.T, s *stage) {
 		if got := list[len(list)-1]; got.State != s.States[st.State] || got.Context != st.Context || !strings.HasPrefix(st.Description, strings.TrimSuffix(got.Description, "…")) || st.TargetURL != "" && got.TargetURL != st.TargetURL {
 			t.Errorf("SetStatus(%+v) left %+v", st, got)
 		}
+	}
+	// Contexts that are longer than a provider takes stay apart, and a link that is
+	// keeps no status away.
+	before := ""
+	for _, end := range []string{"a", "b"} {
+		st := forge.Status{SHA: s.sha, State: forge.Success, Context: strings.Repeat("ö", 300) + end, TargetURL: "https://corbel.example.com/" + strings.Repeat("x", 300)}
+		if err := s.forge.SetStatus(t.Context(), s.host, s.show(s.Good), s.Repo, st); err != nil {
+			t.Fatalf("SetStatus with a long context: %v", err)
+		}
+		list := s.server.Statuses(s.Repo, s.sha)
+		got := list[len(list)-1]
+		if got.Context == before || !utf8.ValidString(got.Context) || !strings.HasPrefix(got.Context, strings.Repeat("ö", 200)) {
+			t.Errorf("a long context became %q, after %q", got.Context, before)
+		}
+		before = got.Context
 	}
 }
 

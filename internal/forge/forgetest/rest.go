@@ -428,6 +428,9 @@ func (c *call) createStatus() {
 	case len([]rune(in.Description)) > 140:
 		c.fail(http.StatusUnprocessableEntity, "Validation Failed", problem("Status", "description", "description is too long (maximum is 140 characters)"))
 		return
+	case len([]rune(in.Context)) > 255:
+		c.fail(http.StatusUnprocessableEntity, "Validation Failed", problem("Status", "context", "context is too long (maximum is 255 characters)"))
+		return
 	case err != nil || in.TargetURL != "" && link.Scheme != "http" && link.Scheme != "https":
 		c.fail(http.StatusUnprocessableEntity, "Validation Failed", problem("Status", "target_url", "target_url must use http(s) scheme"))
 		return

@@ -61,9 +61,10 @@ var Provider = forge.Provider{
 
 const (
 	userAgent = "corbel"
-	// maxDescription is in characters.
-	// Source: GitHub refuses longer ones with 422 "description is too long".
+	// maxDescription and maxContext are in characters.
+	// Source: GitHub refuses longer ones with 422 "is too long".
 	maxDescription = 140
+	maxContext     = 255
 	// pause is how long to wait after a limit that names no time.
 	// Source: GitHub, "Rate limits for the REST API": at least one minute.
 	pause = time.Minute
@@ -192,7 +193,7 @@ func (f *Forge) SetStatus(ctx context.Context, host forge.Host, t forge.Token, r
 	if err != nil {
 		return err
 	}
-	in := github.RepoStatus{State: &s.State, Context: &s.Context}
+	in := github.RepoStatus{State: &s.State, Context: new(forge.Label(s.Context, maxContext))}
 	if d := cut(s.Description, maxDescription); d != "" {
 		in.Description = &d
 	}

@@ -278,6 +278,9 @@ func readMerge(r *forge.Reading, h http.Header, body []byte) forge.Event {
 		return e
 	}
 	e.Pull = m.pull(r, "object_attributes", d.Project)
+	if e.Pull.Author.ID == e.Actor.ID { // a delivery names who acted only
+		e.Pull.Author.Login = e.Actor.Login
+	}
 	e.HeadRef, e.BaseRef, e.SHA = e.Pull.HeadRef, e.Pull.BaseRef, e.Pull.HeadSHA
 	e.At = forge.When(m.UpdatedAt)
 	if m.LastCommit != nil {

@@ -127,7 +127,11 @@ var told = map[string]forgetest.Told{
 		Event: "Tag Push Hook", Body: pushed("tag_push", "refs/tags/v1.2", third, forge.Zeros, "null", 0),
 		Want: at(forge.Event{Note: "the tag was deleted", HeadRef: "refs/tags/v1.2", Before: third}),
 	},
-	"open":   {Event: "Merge Request Hook", Body: asked("opened", 15, shopProject, `,"action":"open"`), Want: at(pulled(forge.PullCreated, "", nil))},
+	"open": {Event: "Merge Request Hook", Body: asked("opened", 15, shopProject, `,"action":"open"`), Want: at(pulled(forge.PullCreated, "", nil))},
+	"open by who acts": {
+		Event: "Merge Request Hook", Body: strings.Replace(asked("opened", 15, shopProject, `,"action":"open"`), `"author_id":2`, `"author_id":5`, 1),
+		Want: at(pulled(forge.PullCreated, "", func(p *forge.PullRequest) { p.Author = forge.Person{ID: "5", Login: "mona"} })),
+	},
 	"update": {Event: "Merge Request Hook", Body: asked("opened", 15, shopProject, `,"action":"update","oldrev":"`+first+`"`), Want: at(pulled(forge.PullUpdated, "", nil))},
 	"update of the title": {
 		Event: "Merge Request Hook", Body: asked("opened", 15, shopProject, `,"action":"update"`),

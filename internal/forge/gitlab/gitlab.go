@@ -12,6 +12,7 @@ package gitlab
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -46,10 +47,11 @@ type Forge struct{ transport http.RoundTripper }
 
 const (
 	name = "GitLab"
-	// maxDescription and maxName are in characters.
-	// Source: GitLab, "Set commit pipeline status".
+	// maxDescription, maxName and maxLink are in characters.
+	// Source: GitLab, "Set commit pipeline status"; app/models/generic_commit_status.rb.
 	maxDescription = 255
 	maxName        = 255
+	maxLink        = 255
 )
 
 // The access levels that matter. Source: GitLab, "Members API".
@@ -302,17 +304,24 @@ func (f *Forge) CheckRepository(ctx context.Context, host forge.Host, t forge.To
 var states = map[string]string{forge.Pending: "running", forge.Success: "success", forge.Failure: "failed", forge.Fault: "failed"}
 
 // SetStatus implements forge.Forge with POST /projects/:id/statuses/:sha.
-// GitLab refuses a status that is there already, which is as good as done.
+// GitLab refuses a status that is there already, which is as good as done. A commit
+// that no branch has, as of a fork, needs the ref of its merge request. A link that
+// is too long is left out.
 func (f *Forge) SetStatus(ctx context.Context, host forge.Host, t forge.Token, repo string, s forge.Status) error {
 	c := f.client(host, t)
 	if err := c.CheckStatus(repo, true, s); err != nil {
 		return err
 	}
-	in := map[string]string{"state": states[s.State], "name": forge.Cut(s.Context, maxName), "description": forge.Cut(s.Description, maxDescription)}
-	if s.TargetURL != "" {
+	in := map[string]string{"state": states[s.State], "name": forge.Label(s.Context, maxName), "description": forge.Cut(s.Description, maxDescription)}
+	if s.TargetURL != "" && len([]rune(s.TargetURL)) <= maxLink {
 		in["target_url"] = s.TargetURL
 	}
 	a, err := c.Do(ctx, "POST", project(repo)+"/statuses/"+s.SHA, in)
+	if err == nil && a.Status == http.StatusNotFound && strings.Contains(words(c, a), "References for commit") {
+		if in["ref"], err = mergeRef(ctx, c, repo, s.SHA); err == nil && in["ref"] != "" {
+			a, err = c.Do(ctx, "POST", project(repo)+"/statuses/"+s.SHA, in)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -332,4 +341,23 @@ func (f *Forge) SetStatus(ctx context.Context, host forge.Host, t forge.Token, r
 		return c.Failed("set commit status of %s: %s. There is no such project or commit, or the token's user may not see it", repo, text)
 	}
 	return c.Failed("set commit status of %s: %s", repo, text)
+}
+
+// mergeRef is the ref of a merge request whose newest commit is sha, "" if there is
+// none. Source: GitLab, "List merge requests associated with a commit".
+func mergeRef(ctx context.Context, c forge.REST, repo, sha string) (string, error) {
+	a, err := c.Get(ctx, project(repo)+"/repository/commits/"+sha+"/merge_requests", "")
+	if err != nil {
+		return "", err
+	}
+	var list []merge
+	if a.Status != http.StatusOK || !a.Decode(&list) {
+		return "", nil // what was asked before says what is wrong
+	}
+	for _, m := range list {
+		if strings.EqualFold(m.SHA, sha) {
+			return fmt.Sprintf(deliveries.PullRef, m.IID), nil
+		}
+	}
+	return "", nil
 }

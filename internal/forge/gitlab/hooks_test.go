@@ -217,3 +217,35 @@ func TestChangedFiles_Cut(t *testing.T) {
 		}
 	}
 }
+
+// TestSetStatus_Fork: no branch has the commit of a fork, so GitLab wants to be
+// told the ref of its merge request.
+func TestSetStatus_Fork(t *testing.T) {
+	t.Parallel()
+	s := stage(t)
+	if _, err := s.Server.AddRepository(forgetest.Repository{Name: "mallory/shop", Fork: repo}); err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.Server.OpenPull(repo, forgetest.Pull{Author: "mallory", Fork: "mallory/shop", Head: "tea", Commits: []forgetest.Commit{{Message: "tea", Files: map[string]string{"tea": "1"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, state := range []string{forge.Failure, forge.Pending, forge.Success} {
+		if err := s.Forge.SetStatus(t.Context(), s.Host, s.Token, repo, forge.Status{SHA: p.SHA, State: state, Context: "c"}); err != nil {
+			t.Errorf("%s: %v", state, err)
+		}
+	}
+	if list := s.Server.Statuses(repo, p.SHA); len(list) != 3 || list[0].State != "failed" || list[2].State != "success" {
+		t.Errorf("the commit has %+v", list)
+	}
+	if p, err = s.Server.UpdatePull(repo, p.Number, "mallory", forgetest.Commit{Message: "more", Files: map[string]string{"tea": "2"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Server.UpdatePull(repo, p.Number, "mallory", forgetest.Commit{Message: "most", Files: map[string]string{"tea": "3"}}); err != nil {
+		t.Fatal(err)
+	}
+	err = s.Forge.SetStatus(t.Context(), s.Host, s.Token, repo, forge.Status{SHA: p.SHA, State: forge.Success, Context: "c"})
+	if err == nil || !strings.Contains(err.Error(), "References for commit") || forge.Retry(err).Worthwhile {
+		t.Errorf("a commit that is the newest of no merge request: %v", err)
+	}
+}
