@@ -288,6 +288,7 @@ func TestDeliveries_SilentProvider(t *testing.T) {
 		polled(name)
 	}
 	h.create(&api.CreateWebhookInput{ManualCreation: new(true), FilterGroups: files()})
+	h.forward(time.Second) // so that it comes after them
 	h.deliver("app", told("main", "b"))
 	polled("app")
 	h.runs()
