@@ -156,6 +156,7 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 	}
 	inbox := webhook.New(webhook.Config{
 		Store: st, Vault: v, Credentials: resolver, Forges: forges, Log: log, Now: time.Now, URL: c.publicURL, Keep: c.keepDeliveries, Start: svc.StartTriggered,
+		Settle: svc.SettleHook,
 	})
 	handler, err := server.New(server.Config{
 		Service: svc, Keys: keys, Store: st, Webhooks: inbox, Log: log, Now: time.Now, PublicURL: c.publicURL, Region: defaultRegion(),

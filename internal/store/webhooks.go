@@ -39,7 +39,8 @@ type WebhookReader interface {
 	// Approval returns that of one pull request.
 	Approval(ctx context.Context, s Scope, project, repository string, number int) (Approval, error)
 
-	// DueRemovals lists the hooks to remove at their providers now.
+	// DueRemovals lists the hooks to remove or to put right at their providers
+	// now.
 	DueRemovals(ctx context.Context, now time.Time, limit int) ([]Removal, error)
 	// NextRemoval returns when the next one is due; ErrNotFound if there is
 	// none.
@@ -79,7 +80,7 @@ type WebhookWriter interface {
 	// DeleteApproval removes it; ErrNotFound if there is none.
 	DeleteApproval(ctx context.Context, s Scope, project, repository string, number int) error
 
-	// PutRemoval stores a hook to remove and returns its id.
+	// PutRemoval stores a hook to remove or to put right and returns its id.
 	PutRemoval(ctx context.Context, r Removal) (int64, error)
 	// DeferRemoval notes a failed attempt and when to try again.
 	DeferRemoval(ctx context.Context, id int64, next time.Time, problem string) error
@@ -185,8 +186,9 @@ type Approval struct {
 	Event      []byte // what would have started the build, JSON
 }
 
-// A Removal is a hook that must not be at its provider any more, or not unless
-// somebody takes the removal back first.
+// A Removal is a hook that must not be at its provider any more, or that is in
+// doubt until somebody takes the removal back: then it is removed unless it is
+// the webhook's.
 type Removal struct {
 	ID int64 // set by the store
 	Scope
