@@ -209,19 +209,20 @@ type DescribeWebhookInput struct {
 
 // DescribeWebhookOutput is a structure of the model.
 type DescribeWebhookOutput struct {
-	ProjectName    *string          `json:"projectName,omitzero"`
-	Host           *string          `json:"host,omitzero"`
-	Owner          *string          `json:"owner,omitzero"`
-	HookId         *string          `json:"hookId,omitzero"`
-	PayloadUrl     *string          `json:"payloadUrl,omitzero"`
-	ManualCreation *bool            `json:"manualCreation,omitzero"`
-	PollSeconds    *int             `json:"pollSeconds,omitzero"`
-	NextPoll       *api.Timestamp   `json:"nextPoll,omitzero"`
-	Refused        *int64           `json:"refused,omitzero"`
-	RefusedReason  *string          `json:"refusedReason,omitzero"`
-	LastRefused    *api.Timestamp   `json:"lastRefused,omitzero"`
-	LastDelivery   *WebhookDelivery `json:"lastDelivery,omitzero"`
-	Ways           []WebhookWay     `json:"ways,omitzero"`
+	ProjectName      *string          `json:"projectName,omitzero"`
+	Host             *string          `json:"host,omitzero"`
+	Owner            *string          `json:"owner,omitzero"`
+	HookId           *string          `json:"hookId,omitzero"`
+	PayloadUrl       *string          `json:"payloadUrl,omitzero"`
+	ServerPayloadUrl *string          `json:"serverPayloadUrl,omitzero"`
+	ManualCreation   *bool            `json:"manualCreation,omitzero"`
+	PollSeconds      *int             `json:"pollSeconds,omitzero"`
+	NextPoll         *api.Timestamp   `json:"nextPoll,omitzero"`
+	Refused          *int64           `json:"refused,omitzero"`
+	RefusedReason    *string          `json:"refusedReason,omitzero"`
+	LastRefused      *api.Timestamp   `json:"lastRefused,omitzero"`
+	LastDelivery     *WebhookDelivery `json:"lastDelivery,omitzero"`
+	Ways             []WebhookWay     `json:"ways,omitzero"`
 }
 
 // Filter is a structure of the model.

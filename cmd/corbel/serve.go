@@ -190,6 +190,7 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 	room("credential checks", checker.Run)
 	room("webhooks", inbox.Run)
 	room("polling", inbox.Poll)
+	rooms.Go(func() { svc.NoteAddresses(ctx) }) // ends soon
 	room("hosts", func(ctx context.Context) error { return watchHosts(ctx, c, hosts, log) })
 	room("http", func(ctx context.Context) error {
 		done := make(chan error, 1)

@@ -1385,6 +1385,109 @@ func TestUpdateWebhook_MovesBack(t *testing.T) {
 	h.brings("back again")
 }
 
+// A server that people reach elsewhere than before says which webhooks have the
+// address of before at their providers, until they are updated, and loses no hook
+// on the way.
+func TestWebhook_OtherAddress(t *testing.T) {
+	t.Parallel()
+	h := newHookBench(t, kinds["GitHub"])
+	describe := func(project string) *corbel.DescribeWebhookOutput {
+		t.Helper()
+		out, err := CorbelService{h.Service}.DescribeWebhook(h.ctx, &corbel.DescribeWebhookInput{ProjectName: &project})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	// said is what is in the log.
+	said := func() string {
+		var log strings.Builder
+		h.Log = slog.New(slog.NewTextHandler(&log, nil))
+		h.NoteAddresses(h.ctx)
+		return log.String()
+	}
+	old := h.create(&api.CreateWebhookInput{FilterGroups: events("PUSH")})
+	for _, name := range []string{"hand", "polled", "a", "b", "c", "d"} {
+		h.project(t, name, func(in *api.CreateProjectInput) {
+			in.Source = &api.ProjectSource{Type: h.source, Location: new(h.location(h.path))}
+		})
+		if _, err := h.CreateWebhook(h.ctx, &api.CreateWebhookInput{ProjectName: &name, ManualCreation: new(true)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := (CorbelService{h.Service}).UpdateWebhookPolling(h.ctx, &corbel.UpdateWebhookPollingInput{ProjectName: new("polled"), Seconds: new(60)}); err != nil {
+		t.Fatal(err)
+	}
+	if text, d := said(), describe("app"); text != "" || d.ServerPayloadUrl != nil {
+		t.Errorf("before anything has changed: %q, %+v", text, d)
+	}
+
+	receiver := httptest.NewServer(h.inbox)
+	t.Cleanup(receiver.Close)
+	before := h.URL
+	h.URL = receiver.URL
+	want := strings.Replace(*old.PayloadUrl, before, h.URL, 1)
+	if text := said(); !strings.Contains(text, "level=WARN") || !strings.Contains(text, " webhooks=6 ") || !strings.Contains(text, `projects="a, app, b, c, d, ..."`) || !strings.Contains(text, h.URL) || !strings.Contains(text, "update-webhook") {
+		t.Errorf("the log has %q", text)
+	} else if strings.Contains(text, strings.TrimPrefix(*old.PayloadUrl, before)) {
+		t.Errorf("the log has the unguessable part of the address: %q", text)
+	}
+	if d := describe("app"); *d.PayloadUrl != *old.PayloadUrl || value(d.ServerPayloadUrl) != want {
+		t.Errorf("the webhook is %+v, want the address %s", d, want)
+	}
+	if d := describe("polled"); d.ServerPayloadUrl != nil {
+		t.Errorf("the webhook that is polled is %+v", d)
+	}
+	// By hand, the answer has the new one.
+	hand, err := h.UpdateWebhook(h.ctx, &api.UpdateWebhookInput{ProjectName: new("hand")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := describe("hand"); d.ServerPayloadUrl != nil || !strings.HasPrefix(*hand.Webhook.PayloadUrl, h.URL) {
+		t.Errorf("the webhook that was made by hand is %+v", d)
+	}
+	if text := said(); !strings.Contains(text, " webhooks=5 ") || !strings.Contains(text, `projects="a, app, b, c, d"`) {
+		t.Errorf("the log has %q", text)
+	}
+
+	// Cut after the provider has the new address, also where it made another hook.
+	for _, dropped := range []bool{false, true} {
+		h.story(fmt.Sprintf("cut, dropped %v", dropped), func() {
+			h.URL = before
+			h.create(&api.CreateWebhookInput{FilterGroups: events("PUSH")})
+			if dropped {
+				h.host.DropHook(h.repo, h.host.Hooks(h.repo)[0].ID)
+			}
+			h.URL = receiver.URL
+			st := &cut{Store: h.Store, left: 2}
+			h.Store = st
+			if _, err := h.UpdateWebhook(h.ctx, &api.UpdateWebhookInput{ProjectName: new("app")}); err == nil {
+				h.t.Error("the call came to its end")
+			}
+			h.Store = st.Store
+			if dropped {
+				if _, err := h.DeleteWebhook(h.ctx, &api.DeleteWebhookInput{ProjectName: new("app")}); err != nil {
+					h.t.Error(err)
+				}
+				h.settle()
+				h.consistent()
+				return
+			}
+			h.settle()
+			if h.brings("cut"); describe("app").ServerPayloadUrl != nil {
+				h.t.Error("the hook has the old address still")
+			}
+		})
+	}
+	h.create(&api.CreateWebhookInput{})
+	h.URL = before
+	w := h.update(&api.UpdateWebhookInput{})
+	h.consistent()
+	if d := describe("app"); d.ServerPayloadUrl != nil || !strings.HasPrefix(*w.PayloadUrl, before) {
+		t.Errorf("the webhook is %+v", d)
+	}
+}
+
 // The operations of Corbel's own keep to the caller's account and policy.
 func TestDeliveries_OtherCallers(t *testing.T) {
 	t.Parallel()

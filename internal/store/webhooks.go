@@ -12,6 +12,9 @@ type WebhookReader interface {
 	Webhook(ctx context.Context, s Scope, project string) (Webhook, error)
 	// WebhookAt returns the webhook whose payload address has the secret part.
 	WebhookAt(ctx context.Context, address string) (Webhook, error)
+	// WebhooksElsewhere lists the names of the projects whose webhook has a payload
+	// address that does not begin with base and is not polled, in all scopes.
+	WebhooksElsewhere(ctx context.Context, base string) ([]string, error)
 	// DuePolls lists the webhooks to poll now, the most overdue first.
 	DuePolls(ctx context.Context, now time.Time, limit int) ([]Webhook, error)
 	// NextPoll returns when the next one is due; ErrNotFound if none ever is.

@@ -40,6 +40,15 @@ func (q *queries) WebhookAt(ctx context.Context, address string) (w store.Webhoo
 	return w, err
 }
 
+// elsewhere is followed by which payload addresses.
+const elsewhere = `select p.name from project p join webhook w on w.account = p.account and w.region = p.region and w.project = p.name where w.poll_every = 0 and `
+
+func (q *queries) WebhooksElsewhere(ctx context.Context, base string) ([]string, error) {
+	// What is before those that begin with base and what is after, by the index.
+	return list(ctx, q, func(r *sql.Rows, name *string) error { return r.Scan(name) },
+		elsewhere+`p.payload < $1 union all `+elsewhere+`p.payload > $1 || char(0x10ffff)`, base)
+}
+
 func (q *queries) DuePolls(ctx context.Context, now time.Time, limit int) ([]store.Webhook, error) {
 	return list(ctx, q, scanWebhook, webhookColumns+` where poll_every > 0 and poll_next <= $1 order by poll_next limit $2`, millis(now), limit)
 }
