@@ -190,7 +190,6 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 	room("credential checks", checker.Run)
 	room("webhooks", inbox.Run)
 	room("polling", inbox.Poll)
-	rooms.Go(func() { svc.NoteAddresses(ctx) }) // ends soon
 	room("hosts", func(ctx context.Context) error { return watchHosts(ctx, c, hosts, log) })
 	room("http", func(ctx context.Context) error {
 		done := make(chan error, 1)
@@ -218,6 +217,7 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 		hidden := slices.Concat([]string{c.data, c.rootKey}, kek.Files(v.Wrap()), c.apps.Files())
 		return runBuilds(ctx, c, hidden, st, logs, resolver, secrets, transport, func(text string) { isolation.Store(&text) }, log)
 	})
+	svc.NoteAddresses(ctx)
 	if err := announce(c, at, log); err != nil {
 		cancel(err)
 	}

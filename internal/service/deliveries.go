@@ -288,7 +288,7 @@ func (s *Service) NoteAddresses(ctx context.Context) {
 	}
 	s.Log.WarnContext(ctx, "webhooks have another address at their providers than this server's -public-url, so it may hear nothing of what happens there",
 		"webhooks", total, "projects", strings.Join(projects, ", "), "public_url", s.URL,
-		"next", "run corbel codebuild update-webhook --project-name NAME for each, after changing those hooks by hand that were made by hand; or start with the -public-url of before")
+		"next", "run corbel codebuild update-webhook --project-name NAME for each; a hook that was made by hand is changed at its provider first; see docs/operating.md")
 }
 
 // UpdateWebhookPolling sets how often the repository is asked for what changed,
