@@ -25,7 +25,7 @@ import (
 const (
 	// hookTime bounds the provider's answer to a change of a hook.
 	hookTime = 20 * time.Second
-	// hookDoubt is when a hook that nobody confirmed is taken away again.
+	// hookDoubt is when a hook that nobody confirmed is settled.
 	hookDoubt = 2 * time.Minute
 	// hookGrace is for how long a rotated secret is still good, for what the
 	// provider has signed with it already.
@@ -355,7 +355,8 @@ func (s *Service) replaceWebhook(ctx context.Context, tx store.Tx, w store.Webho
 }
 
 // DeleteWebhook removes the webhook, and its hook at the provider. A provider
-// that cannot be reached is an error and the webhook stays. Where the provider
+// that cannot be reached is an error and the webhook stays, and so does its hook:
+// it is put back if the answer alone was lost. Where the provider
 // refuses, since the repository or the token is gone, the webhook is removed
 // all the same, and its hook is tried again for days.
 func (s *Service) DeleteWebhook(ctx context.Context, in *api.DeleteWebhookInput) (*api.DeleteWebhookOutput, error) {
