@@ -448,3 +448,77 @@ func TestWebhook_Polled(t *testing.T) {
 	h.must(corbel(t), "webhook", "poll", "app", "--every", "off")
 	findPlanted(t, h.data, needles())
 }
+
+// After a start with another -public-url the log, the program and the console
+// say that the provider has the address of before, until the webhook is updated.
+func TestWebhook_OtherPublicURL(t *testing.T) {
+	t.Parallel()
+	h := newHooked(t, map[string]string{"buildspec.yml": told}, "-public-url", "http://127.0.0.1:9/old")
+	h.codebuild(nil, "create-webhook", "--project-name", "app", "--filter-groups", `[[{"type":"EVENT","pattern":"PUSH"}]]`)
+	hand := h.byHand("hand", nil)
+	const warning, differs = "have another address at their providers", "The provider has another payload address than this server"
+	if who := h.must(corbel(t), "webhook", "who", "app"); strings.Contains(h.log.String(), warning) || strings.Contains(who, differs) {
+		t.Errorf("at first:\n%s\n%s", who, h.log)
+	}
+	again := func(public string) (said string) {
+		t.Helper()
+		h.stop()
+		before := len(h.log.String())
+		h.args = append(h.args, "-public-url", public)
+		h.start()
+		return h.log.String()[before:]
+	}
+	said := again("http://127.0.0.1:9/new")
+	if strings.Count(said, warning) != 1 || !strings.Contains(said, `webhooks=2 projects="app, hand" public_url=http://127.0.0.1:9/new next="run corbel codebuild update-webhook --project-name NAME`) {
+		t.Errorf("with another address the log has\n%s", said)
+	}
+	old := h.host.Hooks("octo/app")[0].URL
+	who := h.must(corbel(t), "webhook", "who", "app")
+	for _, want := range []string{differs, "    " + old + " at the provider\n", "    " + strings.Replace(old, "/old/", "/new/", 1) + " at this server\n", "Next: corbel codebuild update-webhook --project-name app\n"} {
+		if !strings.Contains(who, want) {
+			t.Errorf("%q is not in\n%s", want, who)
+		}
+	}
+	if who := h.must(corbel(t), "webhook", "who", "hand"); !strings.Contains(who, "Next: change the hook at the provider, which was made by hand, and then run corbel codebuild update-webhook --project-name hand\n") {
+		t.Errorf("of a hook made by hand:\n%s", who)
+	}
+	h.must(corbel(t), "codebuild", "update-webhook", "--project-name", "app")
+	if who := h.must(corbel(t), "webhook", "who", "app"); strings.Contains(who, differs) {
+		t.Errorf("once it is updated:\n%s", who)
+	}
+	if hooks := h.host.Hooks("octo/app"); len(hooks) != 1 || hooks[0].URL != strings.Replace(old, "/old/", "/new/", 1) {
+		t.Errorf("the provider has %+v", hooks)
+	}
+	if out := h.must(corbel(t), "codebuild", "update-webhook", "--project-name", "hand"); !strings.Contains(out, strings.Replace(hand.url, "/old/", "/new/", 1)) {
+		t.Errorf("the answer for a hook made by hand is %s", out)
+	}
+	if said := again("http://127.0.0.1:9/new"); strings.Contains(said, warning) {
+		t.Errorf("once they are updated the log has\n%s", said)
+	}
+}
+
+// The console says so on the webhook's page, and mends it.
+func TestConsole_OtherPublicURL(t *testing.T) {
+	t.Parallel()
+	h := newHooked(t, map[string]string{"buildspec.yml": told}, "-public-url", "http://127.0.0.1:7")
+	h.codebuild(nil, "create-webhook", "--project-name", "app", "--filter-groups", `[[{"type":"EVENT","pattern":"PUSH"}]]`)
+	h.byHand("hand", nil)
+	old := h.host.Hooks("octo/app")[0].URL
+	h.stop()
+	h.args = append(h.args, "-public-url", "http://127.0.0.1:9")
+	h.start()
+	b := h.console("projects/app/webhook")
+	current := strings.Replace(old, ":7/", ":9/", 1)
+	b.reads("The provider has another address than this server", old, current, "Update the webhook to give this address to the provider.")
+	b.click("button", "Update the webhook")
+	b.gone("button", "Update the webhook")
+	b.reads("The webhook of app has this server's address", current)
+	b.readsNot(old)
+	if hooks := h.host.Hooks("octo/app"); len(hooks) != 1 || hooks[0].URL != current {
+		t.Errorf("the provider has %+v", hooks)
+	}
+	b.goTo("projects/hand/webhook")
+	b.reads("The hook was made by hand: change its address at the provider, then update the webhook here.")
+	b.click("button", "Update the webhook")
+	b.gone("button", "Update the webhook")
+}

@@ -214,6 +214,7 @@ type DescribeWebhookOutput struct {
 	Owner            *string          `json:"owner,omitzero"`
 	HookId           *string          `json:"hookId,omitzero"`
 	PayloadUrl       *string          `json:"payloadUrl,omitzero"`
+	ServerPayloadUrl *string          `json:"serverPayloadUrl,omitzero"`
 	ManualCreation   *bool            `json:"manualCreation,omitzero"`
 	PollSeconds      *int             `json:"pollSeconds,omitzero"`
 	NextPoll         *api.Timestamp   `json:"nextPoll,omitzero"`

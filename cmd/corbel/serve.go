@@ -156,6 +156,7 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 	}
 	inbox := webhook.New(webhook.Config{
 		Store: st, Vault: v, Credentials: resolver, Forges: forges, Log: log, Now: time.Now, URL: c.publicURL, Keep: c.keepDeliveries, Start: svc.StartTriggered,
+		Settle: svc.SettleHook,
 	})
 	handler, err := server.New(server.Config{
 		Service: svc, Keys: keys, Store: st, Webhooks: inbox, Log: log, Now: time.Now, PublicURL: c.publicURL, Region: defaultRegion(), Proxies: c.trusted,
@@ -216,6 +217,7 @@ func run(ctx context.Context, c *config, log *slog.Logger, errOut io.Writer) (er
 		hidden := slices.Concat([]string{c.data, c.rootKey}, kek.Files(v.Wrap()), c.apps.Files())
 		return runBuilds(ctx, c, hidden, st, logs, resolver, secrets, transport, func(text string) { isolation.Store(&text) }, log)
 	})
+	svc.NoteAddresses(ctx)
 	if err := announce(c, at, log); err != nil {
 		cancel(err)
 	}

@@ -37,7 +37,9 @@ redeliver   look at a delivery again, whatever came of it: what it matches now
 replay      what would come of a saved payload; - is standard input. The file is
             the JSON body, or headers, an empty line and the body. Nothing is
             started without --start, which needs the right to start builds
-who         the ways in which somebody could start a build, the weakest first
+who         the ways in which somebody could start a build, the weakest first;
+            what was refused, and whether the provider has another address than
+            this server's
 poll        ask the provider for changes every so often, for a server that it
             cannot reach; off ends it. The webhook needs manualCreation. Pushes
             and open pull requests are found; comments, merges and releases are
@@ -288,6 +290,14 @@ func (p *printer) who(d *corbel.DescribeWebhookOutput) error {
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	if d.ServerPayloadUrl != nil {
+		fmt.Fprintf(p.out, "The provider has another payload address than this server:\n    %s at the provider\n    %s at this server\n", text(d.PayloadUrl), text(d.ServerPayloadUrl))
+		next := "Next: corbel codebuild update-webhook --project-name " + text(d.ProjectName)
+		if d.ManualCreation != nil && *d.ManualCreation {
+			next = "Next: change the hook at the provider, which was made by hand, and then run corbel codebuild update-webhook --project-name " + text(d.ProjectName)
+		}
+		fmt.Fprintln(p.out, next)
 	}
 	if d.LastDelivery != nil {
 		fmt.Fprintf(p.out, "Last delivery: %s, %s\n", text(d.LastDelivery.Id), p.when(d.LastDelivery.Received))

@@ -68,6 +68,10 @@ func OpenHook(v *vault.Vault, w store.Webhook, now time.Time) ([]HookSecret, err
 // HookPath is where deliveries go, below the server's address.
 const HookPath = "/webhooks"
 
+// HookBase is what the payload addresses begin with on a server that people reach
+// at url.
+func HookBase(url string) string { return url + HookPath + "?t=" }
+
 // HookAddress is the payload address of a webhook, whose unguessable part is
 // address, on a server that people reach at url. Its form is the service's.
-func HookAddress(url, address string) string { return url + HookPath + "?t=" + address + "&v=1" }
+func HookAddress(url, address string) string { return HookBase(url) + address + "&v=1" }

@@ -2,6 +2,7 @@ package forge
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -94,22 +95,33 @@ func (l HookList) Put(ctx context.Context, h Hook) (Hook, error) {
 		if h.ID, ok = l.Read(a); !ok {
 			return Hook{}, l.Strange(l.Provider, a)
 		}
-		// What is on the way may have sent it twice, and most providers then have
-		// two.
-		if all, err = l.all(ctx); err != nil {
-			return Hook{}, err
-		}
-		there := slices.ContainsFunc(all, func(x Hook) bool { return x.ID == h.ID })
-		for _, x := range all {
-			if there && x.Address == h.Address && x.ID != h.ID {
-				if err := l.remove(ctx, x.ID); err != nil {
-					return Hook{}, err
-				}
+		if err := l.alone(ctx, h); err != nil {
+			if known, ok := errors.AsType[*Error](err); ok {
+				known.Worthwhile = true // whatever it is: the hook was made
 			}
+			return Hook{}, err
 		}
 	}
 	h.URL = l.Host.API + l.at(h.ID)
 	return h, nil
+}
+
+// alone removes what else has the address of h, which was made: what is on the
+// way may have sent it twice, and most providers then have two.
+func (l HookList) alone(ctx context.Context, h Hook) error {
+	all, err := l.all(ctx)
+	if err != nil {
+		return err
+	}
+	there := slices.ContainsFunc(all, func(x Hook) bool { return x.ID == h.ID })
+	for _, x := range all {
+		if there && x.Address == h.Address && x.ID != h.ID {
+			if err := l.remove(ctx, x.ID); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Delete removes the hook of h.ID and each with h.Address.

@@ -123,7 +123,8 @@ type Hooks interface {
 	// PutHook makes the hook, active and with JSON bodies, or changes the one
 	// of the same ID or the same Address, whatever it was like. So calling it
 	// again, after an answer was lost, leaves one hook. It returns h with ID
-	// and URL set.
+	// and URL set. After an error that is not worth another try, nothing was
+	// made or changed.
 	PutHook(ctx context.Context, host Host, token Token, owner Owner, h Hook) (Hook, error)
 
 	// DeleteHook removes the hook of h.ID, and each whose address is

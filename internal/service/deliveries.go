@@ -265,7 +265,9 @@ func (s *Service) try(ctx context.Context, w store.Webhook, project *api.Project
 
 // DescribeWebhook tells what CodeBuild's API does not of a webhook: where it
 // is, when it last heard something, what was refused, and in which ways
-// somebody could start a build, the weakest first.
+// somebody could start a build, the weakest first. serverPayloadUrl is there if
+// the provider has another address than this server takes deliveries at, until
+// UpdateWebhook.
 func (s CorbelService) DescribeWebhook(ctx context.Context, in *corbel.DescribeWebhookInput) (*corbel.DescribeWebhookOutput, error) {
 	p := access.From(ctx)
 	project, w, err := s.webhook(ctx, p.Scope, *in.ProjectName)
@@ -279,6 +281,8 @@ func (s CorbelService) DescribeWebhook(ctx context.Context, in *corbel.DescribeW
 	}
 	if w.PollEvery > 0 {
 		out.NextPoll, out.PollProblem, out.PollFailingSince = stamp(w.PollNext), some(w.PollProblem), stamp(w.PollFailing)
+	} else if now := credential.HookAddress(s.URL, w.Address); now != value(hook.PayloadUrl) {
+		out.ServerPayloadUrl = &now
 	}
 	last, err := s.Store.Deliveries(ctx, w.Address, 0, 1)
 	if err != nil {
@@ -299,6 +303,30 @@ func (s CorbelService) DescribeWebhook(ctx context.Context, in *corbel.DescribeW
 		out.Ways = append(out.Ways, one)
 	}
 	return out, nil
+}
+
+// someNames is how many projects a line of the log names.
+const someNames = 5
+
+// NoteAddresses says in the log which webhooks have an address at their providers
+// that is not this server's, as after a change of -public-url. Nobody hears of
+// that otherwise: what is sent elsewhere does not come here.
+func (s *Service) NoteAddresses(ctx context.Context) {
+	projects, err := s.Store.WebhooksElsewhere(ctx, credential.HookBase(s.URL))
+	if err != nil && ctx.Err() == nil {
+		s.Log.ErrorContext(ctx, "look for webhooks with another address", "error", err)
+	}
+	total := len(projects)
+	if total == 0 {
+		return
+	}
+	slices.Sort(projects)
+	if total > someNames {
+		projects = append(projects[:someNames], "...")
+	}
+	s.Log.WarnContext(ctx, "webhooks have another address at their providers than this server's -public-url, so it may hear nothing of what happens there",
+		"webhooks", total, "projects", strings.Join(projects, ", "), "public_url", s.URL,
+		"next", "run corbel codebuild update-webhook --project-name NAME for each; a hook that was made by hand is changed at its provider first; see docs/operating.md")
 }
 
 // UpdateWebhookPolling sets how often the repository is asked for what changed,

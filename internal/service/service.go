@@ -46,6 +46,8 @@ type Service struct {
 	MaxQueued int    // builds waiting in an account; further starts are refused. 0 is no limit
 	URL       string // where people reach this server, without a slash at the end
 	About     About
+
+	turns turns // at the hooks of projects
 }
 
 // Verify says what an import does with the provider's opinion of a token.

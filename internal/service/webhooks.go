@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/corbel-build/corbel/api"
@@ -24,7 +25,7 @@ import (
 const (
 	// hookTime bounds the provider's answer to a change of a hook.
 	hookTime = 20 * time.Second
-	// hookDoubt is when a hook that nobody confirmed is taken away again.
+	// hookDoubt is when a hook that nobody confirmed is settled.
 	hookDoubt = 2 * time.Minute
 	// hookGrace is for how long a rotated secret is still good, for what the
 	// provider has signed with it already.
@@ -38,10 +39,55 @@ type hookTarget struct {
 	owner    forge.Owner
 }
 
+// turns lets one at a time see to the hook of a project, from reading what the
+// store knows of it to storing what came of it: what a provider was asked for
+// cannot be undone by a transaction. The zero value is ready.
+type turns struct {
+	mu   sync.Mutex
+	held map[string]chan struct{} // closed when the turn ends
+}
+
+// take waits for the turn of a project, hookTime at most. Whoever took it calls
+// end.
+func (t *turns) take(ctx context.Context, scope store.Scope, ref string) (end func(), err error) {
+	project, ok := name(access.Principal{Scope: scope}, "project", ref)
+	if !ok {
+		return func() {}, nil // there is none
+	}
+	ctx, cancel := context.WithTimeout(ctx, hookTime)
+	defer cancel()
+	key := resource(scope, "project", project)
+	for {
+		t.mu.Lock()
+		other := t.held[key]
+		if other == nil {
+			own := make(chan struct{})
+			if t.held == nil {
+				t.held = map[string]chan struct{}{}
+			}
+			t.held[key] = own
+			t.mu.Unlock()
+			return func() {
+				t.mu.Lock()
+				delete(t.held, key)
+				t.mu.Unlock()
+				close(own)
+			}, nil
+		}
+		t.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, api.OAuthProviderException("The webhook of project %s is being changed by another call, which waits for the provider; try again", project)
+		}
+	}
+}
+
 // CreateWebhook makes the hook at the provider, with the credential of the
 // project's source, and notes it. What the provider is asked for is noted
 // first, to be taken away again: no hook stays behind, whatever happens between
-// its making and the end of this call.
+// its making and the end of this call. UpdateWebhook and DeleteWebhook do
+// likewise; see SettleHook.
 //
 // For GITHUB_ENTERPRISE a hook that cannot be made is no error, as at the
 // service, where users install it themselves with the secret of the answer.
@@ -51,6 +97,11 @@ func (s *Service) CreateWebhook(ctx context.Context, in *api.CreateWebhookInput)
 		// The member's name in the text is the service's.
 		return nil, api.Errorf("ValidationException", "1 validation error detected: Value '' at 'newProjectVersion.webhook.branches' failed to satisfy constraint: Member must have length greater than or equal to 1")
 	}
+	end, err := s.turns.take(ctx, p.Scope, *in.ProjectName)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	project, err := s.project(ctx, s.Store, p.Scope, *in.ProjectName)
 	if err != nil {
 		return nil, err
@@ -132,20 +183,11 @@ func (s *Service) CreateWebhook(ctx context.Context, in *api.CreateWebhookInput)
 	return &api.CreateWebhookOutput{Webhook: &out}, nil
 }
 
-// reserve notes the webhook that is being made, so that deliveries are known,
-// unless another call is making one. What a crash left is taken over.
+// reserve notes the webhook that is being made, so that deliveries are known, in
+// place of what a crash left.
 func (s *Service) reserve(ctx context.Context, tx store.Tx, w store.Webhook) error {
-	before, err := tx.Webhook(ctx, w.Scope, w.Project)
-	switch {
-	case absent(err):
-	case err != nil:
-		return fmt.Errorf("read the webhook of %s: %w", w.Project, err)
-	case w.Created.Sub(before.Created) < hookDoubt:
-		return api.ResourceAlreadyExistsException("A webhook of project %s is being created by another call", w.Project)
-	default:
-		if err := tx.DeleteWebhook(ctx, w.Scope, w.Project); err != nil {
-			return fmt.Errorf("delete the unfinished webhook of %s: %w", w.Project, err)
-		}
+	if err := tx.DeleteWebhook(ctx, w.Scope, w.Project); err != nil && !absent(err) {
+		return fmt.Errorf("delete the unfinished webhook of %s: %w", w.Project, err)
 	}
 	return tx.PutWebhook(ctx, w)
 }
@@ -174,6 +216,11 @@ func (s *Service) release(ctx context.Context, w store.Webhook) {
 // what it said.
 func (s *Service) UpdateWebhook(ctx context.Context, in *api.UpdateWebhookInput) (*api.UpdateWebhookOutput, error) {
 	p := access.From(ctx)
+	end, err := s.turns.take(ctx, p.Scope, *in.ProjectName)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	project, w, err := s.webhook(ctx, p.Scope, *in.ProjectName)
 	if err != nil {
 		return nil, err
@@ -250,14 +297,10 @@ func (s *Service) UpdateWebhook(ctx context.Context, in *api.UpdateWebhookInput)
 		detail = "new secret"
 	}
 	if made {
-		var first func(store.Tx) (int64, error)
-		if moved {
-			first = func(tx store.Tx) (int64, error) {
-				return tx.PutRemoval(ctx, s.removal(project, next, *doc.PayloadUrl, s.Now().Add(hookDoubt)))
-			}
-		}
 		var hook forge.Hook
-		hook, guard, err = s.putHook(ctx, target, next, &doc, secrets[0].Value, first)
+		hook, guard, err = s.putHook(ctx, target, next, &doc, secrets[0].Value, func(tx store.Tx) (int64, error) {
+			return tx.PutRemoval(ctx, s.removal(project, next, *doc.PayloadUrl, s.Now().Add(hookDoubt)))
+		})
 		switch _, refused := errors.AsType[*api.Error](err); {
 		case err == nil:
 			if next.HookID != "" && next.HookID != hook.ID {
@@ -268,9 +311,9 @@ func (s *Service) UpdateWebhook(ctx context.Context, in *api.UpdateWebhookInput)
 				doc.Url = &hook.URL
 			}
 		case refused && enterprise && (changed || w.HookID == ""):
-			doc.StatusMessage = byHand(err)
+			doc.StatusMessage, guard = byHand(err), 0 // what is in doubt stays so
 		case refused && !changed:
-			doc.StatusMessage = new("It is not known whether the provider still has the hook. " + err.Error())
+			doc.StatusMessage, guard = new("It is not known whether the provider still has the hook. "+err.Error()), 0
 		default:
 			return nil, err
 		}
@@ -308,31 +351,43 @@ func (s *Service) UpdateWebhook(ctx context.Context, in *api.UpdateWebhookInput)
 	return &api.UpdateWebhookOutput{Webhook: &out}, nil
 }
 
-// replaceWebhook stores w unless the webhook was deleted or made anew.
+// replaceWebhook stores w, the next version of the webhook, unless that was
+// changed meanwhile, deleted or made anew.
 func (s *Service) replaceWebhook(ctx context.Context, tx store.Tx, w store.Webhook) error {
 	now, err := tx.Webhook(ctx, w.Scope, w.Project)
-	if err != nil {
+	if err != nil && !absent(err) {
 		return err
 	}
-	if now.Address != w.Address || now.Version > w.Version {
+	if now.Address != w.Address || now.Version != w.Version-1 {
 		return api.InvalidInputException("The webhook of project %s was changed meanwhile; try again", w.Project)
 	}
 	return tx.PutWebhook(ctx, w)
 }
 
 // DeleteWebhook removes the webhook, and its hook at the provider. A provider
-// that cannot be reached is an error and the webhook stays. Where the provider
+// that cannot be reached is an error and the webhook stays, and so does its hook:
+// it is put back if the answer alone was lost. Where the provider
 // refuses, since the repository or the token is gone, the webhook is removed
 // all the same, and its hook is tried again for days.
 func (s *Service) DeleteWebhook(ctx context.Context, in *api.DeleteWebhookInput) (*api.DeleteWebhookOutput, error) {
 	p := access.From(ctx)
+	end, err := s.turns.take(ctx, p.Scope, *in.ProjectName)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	project, w, err := s.webhook(ctx, p.Scope, *in.ProjectName)
 	if err != nil {
 		return nil, err
 	}
-	gone := value(project.Webhook.ManualCreation)
+	gone, guard := value(project.Webhook.ManualCreation), int64(0)
 	if !gone {
-		err := s.deleteHook(ctx, project, w)
+		r := s.removal(project, w, value(project.Webhook.PayloadUrl), s.Now().Add(hookDoubt))
+		err := s.Store.Update(ctx, func(tx store.Tx) (err error) { guard, err = tx.PutRemoval(ctx, r); return err })
+		if err != nil {
+			return nil, fmt.Errorf("note the hook of %s: %w", *project.Name, err)
+		}
+		err = s.deleteHook(ctx, r)
 		if refused, ok := errors.AsType[*forge.Error](err); ok && refused.Worthwhile {
 			p, _ := s.Hosts.Provider(api.ServerType(w.Source))
 			return nil, hookError("delete", p, refused)
@@ -349,7 +404,7 @@ func (s *Service) DeleteWebhook(ctx context.Context, in *api.DeleteWebhookInput)
 		if now.Webhook == nil {
 			return noWebhook(project)
 		}
-		if err := s.dropWebhook(ctx, tx, now, gone); err != nil {
+		if err := errors.Join(s.confirm(ctx, tx, guard), s.dropWebhook(ctx, tx, now, gone)); err != nil {
 			return err
 		}
 		now.Webhook = nil
@@ -534,10 +589,9 @@ func hookEvents(w *api.Webhook) []forge.EventType {
 	return list
 }
 
-// putHook makes or changes the hook at the provider. first, unless it is nil,
-// notes before anything is made that the hook is to be removed; guard is that
-// note, for confirm to take it back. With an error it is 0 if it is certain that
-// nothing was made.
+// putHook makes or changes the hook at the provider. first notes before anything
+// is asked for that the hook is in doubt; guard is that note, for confirm to take
+// it back. With an error it is 0 if it is certain that nothing was changed.
 func (s *Service) putHook(ctx context.Context, t hookTarget, w store.Webhook, doc *api.Webhook, secret api.Secret, first func(store.Tx) (int64, error)) (hook forge.Hook, guard int64, err error) {
 	host := t.access.Repository.Host
 	if t.access.ARN == "" {
@@ -557,10 +611,8 @@ func (s *Service) putHook(ctx context.Context, t hookTarget, w store.Webhook, do
 	if err != nil {
 		return hook, 0, tokenError(err)
 	}
-	if first != nil {
-		if err := s.Store.Update(ctx, func(tx store.Tx) (err error) { guard, err = first(tx); return err }); err != nil {
-			return hook, 0, fmt.Errorf("note the hook of %s: %w", w.Project, err)
-		}
+	if err := s.Store.Update(ctx, func(tx store.Tx) (err error) { guard, err = first(tx); return err }); err != nil {
+		return hook, 0, fmt.Errorf("note the hook of %s: %w", w.Project, err)
 	}
 	limited, cancel := context.WithTimeout(ctx, hookTime)
 	defer cancel()
@@ -575,7 +627,7 @@ func (s *Service) putHook(ctx context.Context, t hookTarget, w store.Webhook, do
 	if !ok {
 		return hook, guard, fmt.Errorf("make a hook at %s: %w", host.Name, err)
 	}
-	if !refused.Worthwhile && guard != 0 {
+	if !refused.Worthwhile {
 		after := context.WithoutCancel(ctx)
 		if err := s.Store.Update(after, func(tx store.Tx) error { return s.confirm(after, tx, guard) }); err != nil {
 			s.Log.ErrorContext(ctx, "note that no hook was made", "project", w.Project, "error", err)
@@ -589,24 +641,25 @@ func (s *Service) putHook(ctx context.Context, t hookTarget, w store.Webhook, do
 	return hook, guard, hookError(verb, t.provider, refused)
 }
 
-// confirm takes a hook's removal back.
+// confirm says that a hook is not in doubt any more.
 func (s *Service) confirm(ctx context.Context, tx store.Tx, guard int64) error {
 	if guard == 0 {
 		return nil
 	}
 	if err := tx.DeleteRemoval(ctx, guard); absent(err) {
-		return api.OAuthProviderException("The provider answered too late, and the hook is being removed again; try again")
+		return api.OAuthProviderException("The provider answered too late, and the hook is put back as it was; try again")
 	} else if err != nil {
 		return err
 	}
 	return nil
 }
 
-// removal is the entry by which a hook is removed at a time.
+// removal is the entry by which a hook is looked after at a time; see
+// SettleHook.
 func (s *Service) removal(project *api.Project, w store.Webhook, address string, at time.Time) store.Removal {
 	src := *project.Source
-	if w.Kind == string(forge.OfRepository) { // where the hook is, whatever the source is now
-		src.Type = w.Source
+	src.Type = w.Source // where the hook is, whatever the source is now
+	if w.Kind == string(forge.OfRepository) {
 		src.Location = new(s.Hosts.Address(api.ServerType(w.Source), w.Host, w.Owner))
 	}
 	return store.Removal{
@@ -615,19 +668,93 @@ func (s *Service) removal(project *api.Project, w store.Webhook, address string,
 	}
 }
 
+// SettleHook makes a hook at its provider what the store knows of it. The
+// webhook's is put right, with the id that it has then, since a call that changed
+// it or removed it may have come to its end there and not here. Any other is
+// removed; gone says which it was.
+func (s *Service) SettleHook(ctx context.Context, r store.Removal) (gone bool, err error) {
+	end, err := s.turns.take(ctx, r.Scope, r.Project)
+	if err != nil {
+		return false, err
+	}
+	defer end()
+	project, err := s.Store.Project(ctx, r.Scope, r.Project)
+	if absent(err) || err == nil && project.Webhook == nil {
+		return true, s.deleteHook(ctx, r)
+	} else if err != nil {
+		return false, fmt.Errorf("read project %s: %w", r.Project, err)
+	}
+	w, err := s.Store.Webhook(ctx, r.Scope, r.Project)
+	if err != nil && !absent(err) {
+		return false, fmt.Errorf("read the webhook of %s: %w", r.Project, err)
+	}
+	here := w.Host == r.Host && w.Kind == r.Kind && strings.EqualFold(w.Owner, r.Owner)
+	if absent(err) || !here || !strings.Contains(r.Address, w.Address) || value(project.Webhook.ManualCreation) {
+		return true, s.deleteHook(ctx, r)
+	}
+	return false, s.restoreHook(ctx, project.Webhook, w, r)
+}
+
+// restoreHook makes the hook what the webhook says, and ends a rotation of its
+// secret that was cut.
+func (s *Service) restoreHook(ctx context.Context, doc *api.Webhook, w store.Webhook, r store.Removal) error {
+	secrets, err := credential.OpenHook(s.Vault, w, s.Now())
+	if err != nil {
+		return err
+	}
+	var hook forge.Hook
+	err = s.atProvider(ctx, r, func(ctx context.Context, f forge.Forge, host forge.Host, t forge.Token, owner forge.Owner) (err error) {
+		hook, err = f.PutHook(ctx, host, t, owner, forge.Hook{ID: w.HookID, Address: r.Address, Secret: secrets[0].Value, Events: hookEvents(doc)})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if len(secrets) > 1 && secrets[1].Until.IsZero() {
+		secrets = secrets[:2]
+		secrets[1].Until = s.Now().Add(hookGrace)
+	}
+	w.HookID = hook.ID
+	w.Version++
+	if w.Sealed, err = credential.SealHook(s.Vault, w, secrets...); err != nil {
+		return err
+	}
+	return s.Store.Update(ctx, func(tx store.Tx) error {
+		if err := s.replaceWebhook(ctx, tx, w); err != nil {
+			return err
+		}
+		now, err := tx.Project(ctx, w.Scope, w.Project)
+		if err != nil {
+			return err
+		}
+		now.Webhook.PayloadUrl, now.Webhook.StatusMessage = &r.Address, nil
+		if hook.URL != "" && w.Source != api.SourceTypeGITHUB_ENTERPRISE {
+			now.Webhook.Url = &hook.URL
+		}
+		return tx.UpdateProject(ctx, w.Scope, now)
+	})
+}
+
 // deleteHook removes the hook at the provider.
-func (s *Service) deleteHook(ctx context.Context, project *api.Project, w store.Webhook) error {
-	r := s.removal(project, w, value(project.Webhook.PayloadUrl), s.Now())
-	f := s.Checker.Forges[api.ServerType(w.Source)]
+func (s *Service) deleteHook(ctx context.Context, r store.Removal) error {
+	return s.atProvider(ctx, r, func(ctx context.Context, f forge.Forge, host forge.Host, t forge.Token, owner forge.Owner) error {
+		return f.DeleteHook(ctx, host, t, owner, forge.Hook{ID: r.HookID, Address: r.Address})
+	})
+}
+
+// atProvider does what there is to do with a hook, with the credential of its
+// source. That the token is gone or refused is an error too: another may come.
+func (s *Service) atProvider(ctx context.Context, r store.Removal, do func(context.Context, forge.Forge, forge.Host, forge.Token, forge.Owner) error) error {
+	f := s.Checker.Forges[api.ServerType(r.Source.Type)]
 	if f == nil {
-		return fmt.Errorf("%s is not supported", w.Source)
+		return fmt.Errorf("%s is not supported", r.Source.Type)
 	}
 	var a *credential.Access
 	var err error
-	if w.Kind == string(forge.OfRepository) {
-		a, err = s.Checker.Resolve(ctx, w.Scope, r.Source, r.Primary)
+	if r.Kind == string(forge.OfRepository) {
+		a, err = s.Checker.Resolve(ctx, r.Scope, r.Source, r.Primary)
 	} else {
-		a, err = s.Checker.ResolveOwner(ctx, w.Scope, r.Source, r.Primary, w.Host)
+		a, err = s.Checker.ResolveOwner(ctx, r.Scope, r.Source, r.Primary, r.Host)
 	}
 	if err != nil {
 		return err
@@ -638,7 +765,7 @@ func (s *Service) deleteHook(ctx context.Context, project *api.Project, w store.
 	}
 	ctx, cancel := context.WithTimeout(ctx, hookTime)
 	defer cancel()
-	err = f.DeleteHook(ctx, a.Repository.Host, token, forge.Owner{Kind: forge.OwnerKind(w.Kind), Name: w.Owner}, forge.Hook{ID: w.HookID, Address: r.Address})
+	err = do(ctx, f, a.Repository.Host, token, forge.Owner{Kind: forge.OwnerKind(r.Kind), Name: r.Owner})
 	if errors.Is(err, forge.ErrRefused) {
 		a.Refused(ctx)
 	}

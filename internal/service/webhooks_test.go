@@ -130,7 +130,7 @@ func (h *hookBench) at(address string, more ...string) {
 	log := slog.New(slog.DiscardHandler)
 	resolver := &credential.Resolver{Store: h.Store, Vault: h.Vault, Hosts: h.Hosts, Now: h.Now}
 	h.Checker = credential.NewChecker(resolver, h.Hosts.Forges(forge.Transport(h.Hosts)), time.Hour, log)
-	h.inbox = webhook.New(webhook.Config{Store: h.Store, Vault: h.Vault, Credentials: resolver, Forges: h.Checker.Forges, Log: log, Now: h.Now, URL: h.URL, Start: h.StartTriggered})
+	h.inbox = webhook.New(webhook.Config{Store: h.Store, Vault: h.Vault, Credentials: resolver, Forges: h.Checker.Forges, Log: log, Now: h.Now, URL: h.URL, Start: h.StartTriggered, Settle: h.SettleHook})
 	receiver := httptest.NewServer(h.inbox)
 	h.t.Cleanup(receiver.Close)
 	h.URL = receiver.URL
@@ -230,6 +230,14 @@ func (h *hookBench) settle() {
 	})
 }
 
+// certain fails if a hook is left to be looked after.
+func (h *hookBench) certain() {
+	h.t.Helper()
+	if at, err := h.Store.NextRemoval(h.ctx); !absent(err) {
+		h.t.Errorf("there is a hook to be looked after at %v, %v", at, err)
+	}
+}
+
 // story runs one of several tests on the bench, in a project app of its own.
 // Making the provider's repositories anew takes longer than most tests.
 func (h *hookBench) story(name string, do func()) {
@@ -256,8 +264,11 @@ func (h *hookBench) story(name string, do func()) {
 	})
 }
 
-// moved is another repository at the provider.
-func (k kind) moved() string { return strings.Replace(k.repo, "app", "moved", 1) }
+// elsewhere has one repository in the place of the other in a name.
+var elsewhere = strings.NewReplacer("app", "moved", "moved", "app")
+
+// moved is the other repository at the provider.
+func (k kind) moved() string { return elsewhere.Replace(k.repo) }
 
 // consistent fails unless the provider has exactly the hook that the project has, or
 // none if it has none, and so the store.
@@ -764,6 +775,7 @@ func TestUpdateWebhook(t *testing.T) {
 		if got := told(); !slices.Equal(got, c.told) {
 			t.Errorf("%s: the hook is for %v, want %v", c.name, got, c.told)
 		}
+		h.certain()
 	}
 	if now := h.host.Hooks(h.repo)[0].Secret; now != secret {
 		t.Error("a change of filters has changed the secret")
@@ -797,6 +809,10 @@ func TestUpdateWebhook(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.update(&api.UpdateWebhookInput{FilterGroups: events("PUSH")})
+	h.consistent()
+	// Also where nothing is to be changed.
+	h.host.DropHook(h.repo, h.host.Hooks(h.repo)[0].ID)
+	h.update(&api.UpdateWebhookInput{})
 	h.consistent()
 }
 
@@ -855,33 +871,38 @@ func TestUpdateWebhook_RotateSecret(t *testing.T) {
 				return // takes what fails for done
 			}
 			// Rotations that fail, some of which the provider carried out, change
-			// nothing for what it signs; and one that does not ends the others.
-			last := now[0].Secret
-			for i := range 4 {
-				do := forgetest.Reset()
-				if i%2 == 1 {
-					do = forgetest.Lost()
+			// nothing for what it signs; a change that does not fail ends them, or time.
+			for what, mend := range map[string]func(){
+				"a change": func() { h.update(&api.UpdateWebhookInput{FilterGroups: events("PUSH,RELEASED")}) },
+				"time":     h.settle,
+			} {
+				last := h.host.Hooks(h.repo)[0].Secret
+				for i := range 4 {
+					do := forgetest.Reset()
+					if i%2 == 1 {
+						do = forgetest.Lost()
+					}
+					method := http.MethodPatch
+					if name == "GitLab" {
+						method = http.MethodPut
+					}
+					h.host.Inject(forgetest.Fault{Method: method, Path: h.hooks, Do: do})
+					_, err := h.UpdateWebhook(h.ctx, &api.UpdateWebhookInput{ProjectName: new("app"), RotateSecret: new(true)})
+					wantError(t, err, "OAuthProviderException", "Failed to update webhook")
+					h.host.Heal()
+					h.forward(time.Hour)
+					if got := status(h.host.Hooks(h.repo)[0].Secret); got != 200 {
+						t.Errorf("after failed rotation %d, what the provider signs gets %d", i+1, got)
+					}
 				}
-				method := http.MethodPatch
-				if name == "GitLab" {
-					method = http.MethodPut
-				}
-				h.host.Inject(forgetest.Fault{Method: method, Path: h.hooks, Do: do})
-				_, err := h.UpdateWebhook(h.ctx, &api.UpdateWebhookInput{ProjectName: new("app"), RotateSecret: new(true)})
-				wantError(t, err, "OAuthProviderException", "Failed to update webhook")
-				h.host.Heal()
-				h.forward(time.Hour)
+				mend()
 				if got := status(h.host.Hooks(h.repo)[0].Secret); got != 200 {
-					t.Errorf("after failed rotation %d, what the provider signs gets %d", i+1, got)
+					t.Errorf("after the repair by %s, what the provider signs gets %d", what, got)
 				}
-			}
-			h.update(&api.UpdateWebhookInput{FilterGroups: events("PUSH,RELEASED")}) // any change mends it
-			if got := status(h.host.Hooks(h.repo)[0].Secret); got != 200 {
-				t.Errorf("after the repair, what the provider signs gets %d", got)
-			}
-			h.forward(hookGrace)
-			if got := status(last); got != 401 {
-				t.Errorf("after the repair and its grace the old secret gets %d", got)
+				h.forward(hookGrace)
+				if got := status(last); got != 401 {
+					t.Errorf("after the repair by %s and its grace the old secret gets %d", what, got)
+				}
 			}
 			h.settle()
 			h.consistent()
@@ -1157,7 +1178,7 @@ func TestDeleteWebhook(t *testing.T) {
 		after  func(*hookBench)
 	}
 	stories := []story{
-		{"all well", func(*hookBench) {}, "", func(*hookBench) {}},
+		{"all well", func(h *hookBench) { h.certain() }, "", (*hookBench).certain},
 		{"hook gone", func(h *hookBench) { h.host.DropHook(h.repo, h.host.Hooks(h.repo)[0].ID) }, "", func(*hookBench) {}},
 		{"token gone", func(h *hookBench) {
 			if _, err := h.DeleteSourceCredentials(h.ctx, &api.DeleteSourceCredentialsInput{Arn: new(resource(access.From(h.ctx).Scope, "token", strings.ToLower(string(h.source))))}); err != nil {
@@ -1397,6 +1418,284 @@ func TestCreateWebhook_NoOrphans(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// brings fails unless the provider has the hook that the project knows and no
+// other, for what its filters want, and what the hook brings is taken.
+func (h *hookBench) brings(what string) {
+	h.t.Helper()
+	h.consistent()
+	shown, hooks := h.read(), h.host.Hooks(h.repo)
+	if shown == nil || len(hooks) != 1 {
+		h.t.Fatalf("%s: the project has %+v, the provider %+v", what, shown, hooks)
+	}
+	if left := h.host.Hooks(h.moved()); len(left) != 0 {
+		h.t.Errorf("%s: %s has %+v", what, h.moved(), left)
+	}
+	pulls := slices.Contains(hooks[0].Events, "pull_request") || slices.Contains(hooks[0].Events, "merge_requests_events")
+	if want := strings.Contains(*shown.FilterGroups[0][0].Pattern, "PULL"); pulls != want {
+		h.t.Errorf("%s: the filters are %+v and the hook is for %q", what, shown.FilterGroups, hooks[0].Events)
+	}
+	if w, err := h.Store.Webhook(h.ctx, access.From(h.ctx).Scope, "app"); err != nil || !strings.Contains(w.HookID, strconv.FormatInt(hooks[0].ID, 10)) {
+		h.t.Errorf("%s: the store has the hook %s, %v, the provider %d", what, w.HookID, err, hooks[0].ID)
+	}
+	if _, err := h.host.Push(h.repo, "octocat", forgetest.Commit{Message: what, Files: map[string]string{"n": what}}); err != nil {
+		h.t.Fatal(err)
+	}
+	list := h.host.Deliveries(h.repo)
+	if last := list[len(list)-1]; last.Hook != hooks[0].ID || last.Status != http.StatusOK {
+		h.t.Errorf("%s: the last delivery is by hook %d and was answered %d %s", what, last.Hook, last.Status, last.Answer)
+	}
+}
+
+// moves has the project move to the other repository, or back.
+func (h *hookBench) moves() {
+	h.t.Helper()
+	h.repo, h.path, h.hooks = elsewhere.Replace(h.repo), elsewhere.Replace(h.path), elsewhere.Replace(h.hooks)
+	if _, err := h.UpdateProject(h.ctx, &api.UpdateProjectInput{Name: new("app"), Source: &api.ProjectSource{Type: h.source, Location: new(h.location(h.path))}}); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// Wherever a change or a removal is cut, and whether or not the answer is lost
+// alone: after a while the provider has the hook as the store knows it, also if
+// the call was made again before that.
+func TestWebhook_Cut(t *testing.T) {
+	t.Parallel()
+	update := func(in api.UpdateWebhookInput) func(*hookBench) error {
+		in.ProjectName = new("app")
+		return func(h *hookBench) error { _, err := h.UpdateWebhook(h.ctx, &in); return err }
+	}
+	operations := map[string]struct {
+		do     func(*hookBench) error
+		writes int
+	}{
+		"events": {update(api.UpdateWebhookInput{FilterGroups: events("PUSH, PULL_REQUEST_CREATED")}), 2},
+		"rotate": {update(api.UpdateWebhookInput{RotateSecret: new(true)}), 3},
+		"move":   {update(api.UpdateWebhookInput{}), 2},
+		"delete": {func(h *hookBench) error {
+			_, err := h.DeleteWebhook(h.ctx, &api.DeleteWebhookInput{ProjectName: new("app")})
+			return err
+		}, 2},
+	}
+	// As above, these stand for all.
+	for _, name := range []string{"GitHub", "GitLab"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHookBench(t, kinds[name])
+			for what, op := range operations {
+				// check looks at what a call left that did not come to its end.
+				check := func(again bool) {
+					h.t.Helper()
+					if again {
+						if err := op.do(h); err != nil && (what != "delete" || h.read() != nil) {
+							h.t.Errorf("again: %v", err)
+						}
+					}
+					h.settle()
+					switch w, err := h.Store.Webhook(h.ctx, access.From(h.ctx).Scope, "app"); {
+					case h.read() == nil:
+						h.consistent()
+						if what != "delete" {
+							h.t.Error("the webhook is gone")
+						}
+						return
+					case again && what == "delete":
+						h.t.Error("the webhook was not deleted")
+					case err != nil:
+						h.t.Error(err)
+					case w.Owner != h.repo && !again: // it did not move yet
+						h.moves()
+					}
+					h.brings(what)
+					secret := h.host.Hooks(h.repo)[0].Secret
+					if err := update(api.UpdateWebhookInput{})(h); err != nil {
+						h.t.Error(err)
+					}
+					if h.brings(what + ", put right"); what != "rotate" && h.host.Hooks(h.repo)[0].Secret != secret {
+						h.t.Error("the secret is another")
+					}
+				}
+				tell := func(story string, do func() error) {
+					for _, again := range []bool{false, true} {
+						h.story(fmt.Sprintf("%s, %s, again %v", what, story, again), func() {
+							h.create(&api.CreateWebhookInput{FilterGroups: events("PUSH")})
+							if what == "move" {
+								h.moves()
+							}
+							if err := do(); err == nil {
+								h.t.Error("the call came to its end")
+							}
+							check(again)
+						})
+					}
+				}
+				for n := range op.writes {
+					for _, after := range []bool{false, true} {
+						tell(fmt.Sprintf("write %d, done %v", n+1, after), func() error {
+							st := &cut{Store: h.Store, left: n + 1, after: after}
+							h.Store = st
+							defer func() { h.Store = st.Store }()
+							return op.do(h)
+						})
+					}
+				}
+				tell("answer lost", func() error {
+					for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+						h.host.Inject(forgetest.Fault{Method: method, Path: h.hooks, Do: forgetest.Lost()})
+					}
+					defer h.host.Heal()
+					return op.do(h)
+				})
+			}
+		})
+	}
+}
+
+// A hook that moves back to where its removal is still to be done stays there,
+// and only there.
+func TestUpdateWebhook_MovesBack(t *testing.T) {
+	t.Parallel()
+	h := newHookBench(t, kinds["GitLab"])
+	h.create(&api.CreateWebhookInput{FilterGroups: events("PUSH")})
+	for range 2 {
+		h.moves()
+		h.update(&api.UpdateWebhookInput{})
+	}
+	h.settle()
+	h.brings("back")
+	// The same while the provider is asked to remove it.
+	asked, goOn := make(chan struct{}), make(chan struct{})
+	h.host.Inject(forgetest.Fault{Method: http.MethodDelete, Times: 1, Do: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		close(asked)
+		<-goOn
+		next.ServeHTTP(w, r)
+	}})
+	h.moves()
+	h.update(&api.UpdateWebhookInput{})
+	stop := h.runs()
+	<-asked
+	h.moves()
+	done := make(chan error)
+	go func() { // ends when the update has its turn
+		_, err := h.UpdateWebhook(h.ctx, &api.UpdateWebhookInput{ProjectName: new("app")})
+		done <- err
+	}()
+	h.until("the update waits", func() bool {
+		h.turns.mu.Lock()
+		defer h.turns.mu.Unlock()
+		return len(h.turns.held) == 1
+	})
+	close(goOn)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	stop()
+	h.settle()
+	h.brings("back again")
+}
+
+// A server that people reach elsewhere than before says which webhooks have the
+// address of before at their providers, until they are updated, and loses no hook
+// on the way.
+func TestWebhook_OtherAddress(t *testing.T) {
+	t.Parallel()
+	h := newHookBench(t, kinds["GitHub"])
+	describe := func(project string) *corbel.DescribeWebhookOutput {
+		t.Helper()
+		out, err := CorbelService{h.Service}.DescribeWebhook(h.ctx, &corbel.DescribeWebhookInput{ProjectName: &project})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	// said is what is in the log.
+	said := func() string {
+		var log strings.Builder
+		h.Log = slog.New(slog.NewTextHandler(&log, nil))
+		h.NoteAddresses(h.ctx)
+		return log.String()
+	}
+	old := h.create(&api.CreateWebhookInput{FilterGroups: events("PUSH")})
+	for _, name := range []string{"hand", "polled", "a", "b", "c", "d"} {
+		h.project(t, name, func(in *api.CreateProjectInput) {
+			in.Source = &api.ProjectSource{Type: h.source, Location: new(h.location(h.path))}
+		})
+		if _, err := h.CreateWebhook(h.ctx, &api.CreateWebhookInput{ProjectName: &name, ManualCreation: new(true)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := (CorbelService{h.Service}).UpdateWebhookPolling(h.ctx, &corbel.UpdateWebhookPollingInput{ProjectName: new("polled"), Seconds: new(60)}); err != nil {
+		t.Fatal(err)
+	}
+	if text, d := said(), describe("app"); text != "" || d.ServerPayloadUrl != nil {
+		t.Errorf("before anything has changed: %q, %+v", text, d)
+	}
+
+	receiver := httptest.NewServer(h.inbox)
+	t.Cleanup(receiver.Close)
+	before := h.URL
+	h.URL = receiver.URL
+	want := strings.Replace(*old.PayloadUrl, before, h.URL, 1)
+	if text := said(); !strings.Contains(text, "level=WARN") || !strings.Contains(text, " webhooks=6 ") || !strings.Contains(text, `projects="a, app, b, c, d, ..."`) || !strings.Contains(text, h.URL) || !strings.Contains(text, "update-webhook") {
+		t.Errorf("the log has %q", text)
+	} else if strings.Contains(text, strings.TrimPrefix(*old.PayloadUrl, before)) {
+		t.Errorf("the log has the unguessable part of the address: %q", text)
+	}
+	if d := describe("app"); *d.PayloadUrl != *old.PayloadUrl || value(d.ServerPayloadUrl) != want {
+		t.Errorf("the webhook is %+v, want the address %s", d, want)
+	}
+	if d := describe("polled"); d.ServerPayloadUrl != nil {
+		t.Errorf("the webhook that is polled is %+v", d)
+	}
+	// By hand, the answer has the new one.
+	hand, err := h.UpdateWebhook(h.ctx, &api.UpdateWebhookInput{ProjectName: new("hand")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := describe("hand"); d.ServerPayloadUrl != nil || !strings.HasPrefix(*hand.Webhook.PayloadUrl, h.URL) {
+		t.Errorf("the webhook that was made by hand is %+v", d)
+	}
+	if text := said(); !strings.Contains(text, " webhooks=5 ") || !strings.Contains(text, `projects="a, app, b, c, d"`) {
+		t.Errorf("the log has %q", text)
+	}
+
+	// Cut after the provider has the new address, also where it made another hook.
+	for _, dropped := range []bool{false, true} {
+		h.story(fmt.Sprintf("cut, dropped %v", dropped), func() {
+			h.URL = before
+			h.create(&api.CreateWebhookInput{FilterGroups: events("PUSH")})
+			if dropped {
+				h.host.DropHook(h.repo, h.host.Hooks(h.repo)[0].ID)
+			}
+			h.URL = receiver.URL
+			st := &cut{Store: h.Store, left: 2}
+			h.Store = st
+			if _, err := h.UpdateWebhook(h.ctx, &api.UpdateWebhookInput{ProjectName: new("app")}); err == nil {
+				h.t.Error("the call came to its end")
+			}
+			h.Store = st.Store
+			if dropped {
+				if _, err := h.DeleteWebhook(h.ctx, &api.DeleteWebhookInput{ProjectName: new("app")}); err != nil {
+					h.t.Error(err)
+				}
+				h.settle()
+				h.consistent()
+				return
+			}
+			h.settle()
+			if h.brings("cut"); describe("app").ServerPayloadUrl != nil {
+				h.t.Error("the hook has the old address still")
+			}
+		})
+	}
+	h.create(&api.CreateWebhookInput{})
+	h.URL = before
+	w := h.update(&api.UpdateWebhookInput{})
+	h.consistent()
+	if d := describe("app"); d.ServerPayloadUrl != nil || !strings.HasPrefix(*w.PayloadUrl, before) {
+		t.Errorf("the webhook is %+v", d)
 	}
 }
 

@@ -12,6 +12,9 @@ type WebhookReader interface {
 	Webhook(ctx context.Context, s Scope, project string) (Webhook, error)
 	// WebhookAt returns the webhook whose payload address has the secret part.
 	WebhookAt(ctx context.Context, address string) (Webhook, error)
+	// WebhooksElsewhere lists the names of the projects whose webhook has a payload
+	// address that does not begin with base and is not polled, in all scopes.
+	WebhooksElsewhere(ctx context.Context, base string) ([]string, error)
 	// DuePolls lists the webhooks to poll now, the most overdue first, but for
 	// those with the addresses in except and those at the hosts in full.
 	DuePolls(ctx context.Context, now time.Time, except, full []string, limit int) ([]Webhook, error)
@@ -48,7 +51,8 @@ type WebhookReader interface {
 	// Approval returns that of one pull request.
 	Approval(ctx context.Context, s Scope, project, repository string, number int) (Approval, error)
 
-	// DueRemovals lists the hooks to remove at their providers now.
+	// DueRemovals lists the hooks to remove or to put right at their providers
+	// now.
 	DueRemovals(ctx context.Context, now time.Time, limit int) ([]Removal, error)
 	// NextRemoval returns when the next one is due; ErrNotFound if there is
 	// none.
@@ -91,7 +95,7 @@ type WebhookWriter interface {
 	// DeleteApproval removes it; ErrNotFound if there is none.
 	DeleteApproval(ctx context.Context, s Scope, project, repository string, number int) error
 
-	// PutRemoval stores a hook to remove and returns its id.
+	// PutRemoval stores a hook to remove or to put right and returns its id.
 	PutRemoval(ctx context.Context, r Removal) (int64, error)
 	// DeferRemoval notes a failed attempt and when to try again.
 	DeferRemoval(ctx context.Context, id int64, next time.Time, problem string) error
@@ -211,8 +215,9 @@ type Approval struct {
 	Event      []byte // what would have started the build, JSON
 }
 
-// A Removal is a hook that must not be at its provider any more, or not unless
-// somebody takes the removal back first.
+// A Removal is a hook that must not be at its provider any more, or that is in
+// doubt until somebody takes the removal back: then it is removed unless it is
+// the webhook's.
 type Removal struct {
 	ID int64 // set by the store
 	Scope

@@ -51,7 +51,7 @@ const (
 	undecided = ""
 )
 
-// Run looks at deliveries, and removes hooks and old deliveries, until ctx
+// Run looks at deliveries, settles hooks and removes old deliveries, until ctx
 // ends.
 func (in *Inbox) Run(ctx context.Context) error {
 	timer, sweep, note := time.NewTimer(0), time.NewTimer(sweepEvery), time.NewTicker(noteEvery)

@@ -6,17 +6,14 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/corbel-build/corbel/api"
-	"github.com/corbel-build/corbel/internal/credential"
-	"github.com/corbel-build/corbel/internal/forge"
 	"github.com/corbel-build/corbel/internal/store"
 )
 
-// removeFor is how long a hook is tried to be removed, removeLongest the
-// longest wait between two attempts.
+// removeFor is how long a hook is tried to be removed or put right,
+// removeLongest the longest wait between two attempts.
 const removeFor, removeLongest = 3 * 24 * time.Hour, time.Hour
 
-// remove starts to remove the hooks that are due. Each is put off first, so
+// remove starts to settle the hooks that are due. Each is put off first, so
 // that no other turn takes it while its provider is asked.
 func (in *Inbox) remove(ctx context.Context) {
 	due, err := in.Store.DueRemovals(ctx, in.Now(), crowded)
@@ -32,24 +29,30 @@ func (in *Inbox) remove(ctx context.Context) {
 		if err := in.Store.Update(ctx, func(tx store.Tx) error { return tx.DeferRemoval(ctx, r.ID, next, "") }); err != nil {
 			continue // somebody took it back, or ctx ended
 		}
-		go in.removeOne(ctx, r) // ends within callTime
+		go in.removeOne(ctx, r) // ends soon after callTime
 	}
 }
 
 func (in *Inbox) removeOne(ctx context.Context, r store.Removal) {
 	log := in.Log.With("project", r.Project, "owner", r.Owner, "attempt", r.Attempts+1)
-	err := in.removeAt(ctx, r)
+	gone, err := in.Settle(ctx, r)
 	if ctx.Err() != nil {
 		return
 	}
 	done := err == nil || in.Now().Sub(r.Created) > removeFor
 	switch {
-	case err == nil:
+	case err == nil && gone:
 		log.InfoContext(ctx, "hook removed")
-	case done:
+	case err == nil:
+		log.InfoContext(ctx, "hook put right")
+	case done && gone:
 		log.ErrorContext(ctx, "hook not removed: given up; remove it at the provider", "error", err)
-	default:
+	case done:
+		log.ErrorContext(ctx, "hook not put right: given up; run update-webhook", "error", err)
+	case gone:
 		log.WarnContext(ctx, "hook not removed yet", "error", err)
+	default:
+		log.WarnContext(ctx, "hook not put right yet", "error", err)
 	}
 	if !done {
 		return // it is put off already
@@ -79,30 +82,4 @@ func (in *Inbox) forgetUnmade(ctx context.Context, tx store.Tx, r store.Removal)
 		return tx.DeleteWebhook(ctx, r.Scope, r.Project)
 	}
 	return nil
-}
-
-// removeAt asks the provider to remove the hook. That the token is gone or
-// refused is an error too: another may come.
-func (in *Inbox) removeAt(ctx context.Context, r store.Removal) error {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
-	f := in.Forges[api.ServerType(r.Source.Type)]
-	if f == nil {
-		return nil
-	}
-	resolve := in.Credentials.Resolve
-	if r.Kind != string(forge.OfRepository) {
-		resolve = func(ctx context.Context, s store.Scope, src, primary *api.ProjectSource) (*credential.Access, error) {
-			return in.Credentials.ResolveOwner(ctx, s, src, primary, r.Host)
-		}
-	}
-	a, err := resolve(ctx, r.Scope, r.Source, r.Primary)
-	if err != nil {
-		return err
-	}
-	t, err := a.Token(ctx, credential.ForWebhook)
-	if err != nil {
-		return err
-	}
-	return f.DeleteHook(ctx, a.Repository.Host, t, forge.Owner{Kind: forge.OwnerKind(r.Kind), Name: r.Owner}, forge.Hook{ID: r.HookID, Address: r.Address})
 }

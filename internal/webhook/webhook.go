@@ -15,7 +15,8 @@
 // vouches for it.
 //
 // Poll asks providers that cannot reach the server, and puts what it finds into
-// the same inbox. Remove takes hooks away that must not be there any more.
+// the same inbox. Run also settles hooks that are in doubt, and removes those
+// that must not be there any more.
 package webhook
 
 import (
@@ -74,6 +75,9 @@ type Config struct {
 
 	// Start queues a build within tx.
 	Start func(ctx context.Context, tx store.Tx, s store.Scope, in *api.StartBuildInput, initiator string, t store.Trigger) (*api.Build, error)
+	// Settle makes a hook at its provider what the store knows of it; gone is
+	// that it is none of a webhook, and is to be removed.
+	Settle func(ctx context.Context, r store.Removal) (gone bool, err error)
 }
 
 // An Inbox takes deliveries. One runs for each store.

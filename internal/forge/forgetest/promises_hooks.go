@@ -167,6 +167,17 @@ func hooksPutLost(t *testing.T, s *hookStage) {
 			t.Fatal(err)
 		}
 	}
+	// What is refused from then on says nothing against the hook.
+	s.server.Heal()
+	s.server.Inject(Fault{Method: http.MethodPost, Do: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		next.ServeHTTP(w, r)
+		s.server.Inject(Fault{Do: Answer(http.StatusForbidden, nil, "{}")})
+	}})
+	_, err := s.hooks.PutHook(t.Context(), s.host, s.good(), s.owner, hook())
+	s.one(t, HookSecret)
+	if err != nil && !forge.Retry(err).Worthwhile {
+		t.Errorf("the hook was made, and %v is not worth another try", err)
+	}
 }
 
 // hooksPutExisting: a hook of the address is taken over, whatever it was like,

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pressly/goose/v3"
+
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/internal/store"
 	"github.com/corbel-build/corbel/internal/store/storetest"
@@ -357,6 +359,43 @@ func TestUpdate_DiskFull(t *testing.T) {
 		t.Errorf("Update when there is room again: %v", err)
 	}
 	sound(t, s)
+}
+
+// What was stored before a step is found by what the step added.
+func TestOpen_Migrates(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "corbel.db")
+	db, err := connect(path, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, steps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.UpTo(t.Context(), 10); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{
+		`insert into project (account, region, name, created, modified, doc) values ('1', 'r', 'site', 0, 0, '{"webhook":{"payloadUrl":"https://old.example/h?t=1"}}')`,
+		`insert into project (account, region, name, created, modified, doc) values ('1', 'r', 'other', 0, 0, '{}')`,
+		`insert into webhook (account, region, project, address, source, host, owner, kind, hook_id, sealed, version, created) values ('1', 'r', 'site', '1', '', '', '', '', '', '', 1, 0)`,
+	} {
+		if _, err := db.ExecContext(t.Context(), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, path)
+	if list, err := s.WebhooksElsewhere(t.Context(), "https://ci.example/h?t="); err != nil || !slices.Equal(list, []string{"site"}) {
+		t.Errorf("WebhooksElsewhere = %v, %v", list, err)
+	}
 }
 
 // Every statement that the conformance suite makes finds its rows by an index.

@@ -40,6 +40,15 @@ func (q *queries) WebhookAt(ctx context.Context, address string) (w store.Webhoo
 	return w, err
 }
 
+// addressed is followed by which payload addresses.
+const addressed = `select p.name from project p join webhook w on w.account = p.account and w.region = p.region and w.project = p.name where w.poll_every = 0 and `
+
+func (q *queries) WebhooksElsewhere(ctx context.Context, base string) ([]string, error) {
+	// What is before those that begin with base and what is after, by the index.
+	return list(ctx, q, func(r *sql.Rows, name *string) error { return r.Scan(name) },
+		addressed+`p.payload < $1 union all `+addressed+`p.payload > $1 || char(0x10ffff)`, base)
+}
+
 // among is a list for "in (select value from json_each($1))". JSON's null would
 // be unequal to everything.
 func among[T any](list []T) (string, error) { return text(append([]T{}, list...)) }

@@ -81,6 +81,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"Audit", audit},
 
 		{"Webhooks", webhooks},
+		{"WebhooksElsewhere", webhooksElsewhere},
 		{"SealedWebhooks", sealedWebhooks},
 		{"Polls", polls},
 		{"Refused", refused},

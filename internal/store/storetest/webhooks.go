@@ -125,6 +125,40 @@ func webhooks(b *bench) {
 	b.is("Webhook of another scope after it", err, nil)
 }
 
+// Those webhooks are elsewhere whose address begins with something else, whoever
+// has them.
+func webhooksElsewhere(b *bench) {
+	put := func(s store.Scope, name, payload string, every time.Duration) {
+		p, w := project(name), webhook(name, "addr-"+s.Account+s.Region+name)
+		if payload != "" {
+			p.Webhook = &api.Webhook{PayloadUrl: &payload}
+		}
+		w.Scope, w.PollEvery = s, every
+		b.update(func(tx store.Tx) error {
+			return errors.Join(tx.CreateProject(b.ctx, s, p), tx.PutWebhook(b.ctx, w), tx.SetPoll(b.ctx, w))
+		})
+	}
+	look := func(base string, want ...string) {
+		b.Helper()
+		got, err := b.s.WebhooksElsewhere(b.ctx, base)
+		b.is("WebhooksElsewhere", err, nil)
+		slices.Sort(got)
+		b.equal("WebhooksElsewhere of "+base, got, want)
+	}
+	look("https://ci.example/h?t=")
+	put(home, "here", "https://ci.example/h?t=1", 0)
+	put(home, "making", "", 0)
+	put(home, "polled", "https://old.example/h?t=2", time.Minute)
+	look("https://ci.example/h?t=")
+	put(home, "old", "https://old.example/h?t=3", 0)
+	put(elsewhere[0], "here", "http://ci.example/h?t=4", 0)
+	put(elsewhere[1], "case", "https://CI.example/h?t=5", 0)
+	b.update(func(tx store.Tx) error { return tx.CreateProject(b.ctx, home, project("none")) })
+	look("https://ci.example/h?t=", "case", "here", "old")
+	look("https://old.example/h?t=", "case", "here", "here")
+	look("https://ci.example/h?t", "case", "here", "old")
+}
+
 // What the store seals for a webhook is found with its binding, and sealed
 // again.
 func sealedWebhooks(b *bench) {

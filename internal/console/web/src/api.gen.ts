@@ -1857,6 +1857,7 @@ export interface DescribeWebhookOutput {
   owner?: string;
   hookId?: string;
   payloadUrl?: string;
+  serverPayloadUrl?: string;
   manualCreation?: boolean;
   pollSeconds?: number;
   nextPoll?: number;

@@ -81,6 +81,7 @@ function State({ project }: { project: string }) {
     <Answer of={q} what="the webhook">
       {(w) => (
         <SpaceBetween size="l">
+          {w.serverPayloadUrl && <Elsewhere project={project} webhook={w} />}
           {(w.refused ?? 0) > 0 && (
             <Alert type="warning" header={`${w.refused} deliveries were refused`}>
               The last one <Time at={w.lastRefused} />. <Text lines>{w.refusedReason}</Text>
@@ -131,6 +132,37 @@ function State({ project }: { project: string }) {
         </SpaceBetween>
       )}
     </Answer>
+  );
+}
+
+/** That the provider has the address of before, and what to do. */
+function Elsewhere({ project, webhook }: { project: string; webhook: Output<"DescribeWebhook"> }) {
+  const update = useAction("UpdateWebhook");
+  return (
+    <Alert
+      type="warning"
+      header="The provider has another address than this server"
+      action={
+        <Button
+          loading={update.isPending}
+          onClick={() =>
+            update.mutate({ projectName: project }, { onSuccess: () => flash("success", `The webhook of ${project} has this server's address`), onError: (err) => flashError("Update the webhook", err) })
+          }
+        >
+          Update the webhook
+        </Button>
+      }
+    >
+      <Box>
+        It sends to <Text>{webhook.payloadUrl}</Text>, which may not lead here. This server takes deliveries at:
+      </Box>
+      <Copyable what="this server's payload address">{webhook.serverPayloadUrl!}</Copyable>
+      <Box>
+        {webhook.manualCreation
+          ? "The hook was made by hand: change its address at the provider, then update the webhook here."
+          : "Update the webhook to give this address to the provider."}
+      </Box>
+    </Alert>
   );
 }
 
