@@ -129,3 +129,33 @@ func TestConsole_Webhook(t *testing.T) {
 	b.click("button", "push No group matches*")
 	b.reads(`HEAD_REF does not match "refs/heads/topic"`)
 }
+
+// A project without a source begins with commands that build as they are.
+func TestConsole_NoSource(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	b := s.console("projects/create")
+	b.fill("Project name", "app")
+	b.choose("Source provider", "No source")
+	b.find("radio", "Insert build commands*")
+	if !with[bool](b, "radio", "Insert build commands*", `function () { return this.checked }`) || !with[bool](b, "radio", "Use a buildspec file*", `function () { return this.disabled }`) {
+		t.Error("the commands can be elsewhere than in the project")
+	}
+	b.reads("build: 1 command")
+
+	// With a source they are the file's again, unless somebody wrote some.
+	b.choose("Source provider", "GitHub")
+	b.find("textbox", "Buildspec name*")
+	b.choose("Source provider", "No source")
+	b.fill("Build commands", "version: 0.2\nphases:\n  build:\n    commands:\n      - echo mine\n")
+	b.choose("Source provider", "GitHub")
+	if got := b.value("textbox", "Build commands"); !strings.Contains(got, "echo mine") {
+		t.Errorf("the commands are %q", got)
+	}
+	b.click("radio", "Use a buildspec file*")
+	b.choose("Source provider", "No source")
+	b.click("button", "Create build project")
+	b.find("heading", "app")
+	b.click("button", "Start build")
+	b.reads("Hello from app:", "The log is complete.", "Succeeded")
+}

@@ -16,11 +16,13 @@ import { optional } from "./source";
 export function BuildspecFields({ source, onChange, problems }: { source: ProjectSource; onChange: (buildspec: string | undefined) => void; problems: Problems }) {
   const [inserted, setInserted] = useState(isInline(source.buildspec));
   const [other, setOther] = useState<string | undefined>(); // what the way not chosen had
+  // Commands that were written while there was no source are commands still.
+  if (!inserted && source.type !== "NO_SOURCE" && isInline(source.buildspec)) setInserted(true);
   const inline = inserted || source.type === "NO_SOURCE";
   const problem = problems["source.buildspec"] && <Text lines>{problems["source.buildspec"]}</Text>;
 
   function choose(insert: boolean) {
-    if (insert === inserted) return;
+    if (insert === inline) return;
     setInserted(insert);
     setOther(source.buildspec);
     onChange(other ?? (insert ? minimalBuildspec : undefined));

@@ -114,9 +114,16 @@ export function isGitHost(type: SourceType | undefined): type is SourceType & Se
   return !!type && !["S3", "CODECOMMIT", "CODEPIPELINE", "NO_SOURCE"].includes(type);
 }
 
-/** A source with another provider: what holds for any stays, the rest begins anew. */
+/**
+ * A source with another provider: what holds for any stays, the rest begins
+ * anew. Without a source there is no file with the build commands, so they
+ * begin with some that build.
+ */
 export function withType(s: ProjectSource, type: ProjectSource["type"]): ProjectSource {
-  const kept: ProjectSource = { type, sourceIdentifier: s.sourceIdentifier, buildspec: s.buildspec };
+  let { buildspec } = s;
+  if (type === "NO_SOURCE" && !isInline(buildspec)) buildspec = minimalBuildspec;
+  if (s.type === "NO_SOURCE" && type !== "NO_SOURCE" && buildspec === minimalBuildspec) buildspec = undefined;
+  const kept: ProjectSource = { type, sourceIdentifier: s.sourceIdentifier, buildspec };
   return isGitHost(type) ? { ...kept, location: "", gitCloneDepth: s.gitCloneDepth ?? 1, reportBuildStatus: s.reportBuildStatus ?? true } : kept;
 }
 

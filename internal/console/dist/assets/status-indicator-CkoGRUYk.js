@@ -1,1 +1,0 @@
-import{Ni as e,Xr as t,Yr as n,ji as r,vt as i}from"./text-C2_4pBtB.js";var a=e(r());function o({type:e=`success`,wrapText:n=!0,...r}){let o=t(`StatusIndicator`,{props:{colorOverride:r.colorOverride,type:e,wrapText:n}});return a.createElement(i,{type:e,wrapText:n,...r,...o})}n(o,`StatusIndicator`);export{o as t};
