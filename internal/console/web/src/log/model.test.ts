@@ -156,6 +156,99 @@ describe("folding", () => {
   });
 });
 
+describe("wrapping", () => {
+  const lines = [agent("Entering phase INSTALL"), "\n", "x".repeat(10) + "\n", "x".repeat(11) + "\n", `${ESC}[31m${"x".repeat(20)}${ESC}[0m\n`, agent("Entering phase BUILD"), "x".repeat(95) + "\n"];
+
+  it("gives a line the rows that it takes", async () => {
+    const log = await logOf(lines);
+    log.wrap(10);
+    expect(lines.map((_, i) => log.height(i))).toEqual([6, 1, 1, 2, 2, 6, 10]);
+    expect(lines.map((_, i) => log.rowOfLine(i))).toEqual([0, 6, 7, 8, 10, 12, 18]);
+    expect(log.rows).toBe(28);
+    expect([0, 5, 6, 7, 8, 9, 10, 27].map((r) => log.lineOfRow(r))).toEqual([0, 0, 1, 2, 3, 3, 4, 6]);
+    expect(log.lineOfRow(1_000)).toBe(6);
+    log.wrap(0);
+    expect([log.rows, log.height(6), log.rowOfLine(6), log.lineOfRow(6)]).toEqual([7, 1, 6, 6]);
+  });
+
+  it("folds phases all the same", async () => {
+    const log = await logOf(lines);
+    log.wrap(10);
+    log.fold(log.sections[0]!, true);
+    expect(log.rows).toBe(22);
+    expect([0, 1, 3, 4, 5, 6].map((l) => log.rowOfLine(l))).toEqual([0, 0, 0, 0, 6, 12]);
+    expect([5, 6, 11, 12].map((r) => log.lineOfRow(r))).toEqual([0, 5, 5, 6]);
+    expect([log.after(0), log.after(5)]).toEqual([5, 6]);
+    log.fold(log.sections[1]!, true);
+    expect(log.rows).toBe(12);
+  });
+
+  it("counts anew while the last line grows", async () => {
+    const log = new Log(async () => ({ messages: [], next: "" }));
+    log.wrap(4);
+    log.append(["aaa"], "");
+    expect(log.rows).toBe(1);
+    log.append(["bbb"], "1");
+    expect(log.rows).toBe(2);
+    log.append(["\rc\n", "dddd\n"], "2");
+    expect([log.rows, log.height(0), log.height(1)]).toEqual([2, 1, 1]);
+    expect(log.width).toBe(6);
+  });
+
+  it("learns what was measured", async () => {
+    const log = await logOf(lines);
+    log.wrap(10);
+    expect(log.measured([[1, 1], [2, 1]])).toBe(false);
+    expect(log.measured([[2, 3], [4, 1]])).toBe(true);
+    expect([log.height(2), log.height(4), log.rows, log.rowOfLine(5)]).toEqual([3, 1, 29, 13]);
+    expect(log.measured([[2, 3], [4, 1]])).toBe(false);
+    log.wrap(20);
+    expect(log.rows).toBe(16);
+  });
+
+  it("finds its way in many chunks", async () => {
+    let seed = 1;
+    const random = (n: number) => (seed = (seed * 16807) % 2147483647) % n;
+    const events = Array.from({ length: 30_000 }, (_, i) => (i % 7_000 === 50 ? agent(`Entering phase ${["INSTALL", "PRE_BUILD", "BUILD", "POST_BUILD", "FINALIZING"][Math.floor(i / 7_000)]}`) : "y".repeat(random(50)) + "\n"));
+    const s = server(events, 1_000);
+    const log = new Log(s.read, 300_000); // most of them are given up
+    log.wrap(7);
+    await fill(log, s.read);
+    expect(log.sections).toHaveLength(5);
+    const known = new Map<number, number>();
+    const check = () => {
+      const heights = events.map((e, i) => known.get(i) ?? Math.max(1, Math.ceil((e.length - 1) / 7)));
+      let row = 0;
+      const rows = heights.map((h, i) => {
+        const hidden = log.sections.some((x) => x.folded && i > x.first && i < log.end(x));
+        const at = row;
+        if (!hidden) row += h;
+        return hidden ? undefined : at;
+      });
+      expect(log.rows).toBe(row);
+      for (let i = 0; i < 300; i++) {
+        const line = random(events.length);
+        const at = rows[line];
+        if (at === undefined) continue;
+        expect(log.rowOfLine(line)).toBe(at);
+        expect(log.lineOfRow(at)).toBe(line);
+        expect(log.lineOfRow(at + heights[line]! - 1)).toBe(line);
+        if (log.after(line) < log.count) expect(log.rowOfLine(log.after(line))).toBe(at + heights[line]!);
+      }
+    };
+    check();
+    for (const line of [3, 9_999, 29_000]) known.set(line, 12);
+    log.measured([...known]);
+    check();
+    log.fold(log.sections[1]!, true);
+    log.fold(log.sections[3]!, true);
+    check();
+    log.append(["z".repeat(70) + "\n"], "end");
+    events.push("z".repeat(70) + "\n");
+    check();
+  });
+});
+
 describe("search", () => {
   async function all(log: Log) {
     while (await log.findMore(1e9));

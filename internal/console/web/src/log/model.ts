@@ -39,6 +39,11 @@ interface Chunk {
   count: number;
   /** undefined when given up. */
   lines: string[] | undefined;
+  /** How many characters of each line are shown. */
+  lengths: number[];
+  /** The first line's row when nothing is folded, and how many rows the lines have. */
+  row: number;
+  rows: number;
   /** The styles of those lines that do not begin plain. */
   styles: Map<number, Style>;
   startStyle: Style;
@@ -123,7 +128,7 @@ export class Log {
   readonly sections: Section[] = [];
   /** How many lines there are. */
   count = 0;
-  /** How many characters the longest line has. */
+  /** How many characters the longest line shows. */
   width = 0;
   /** Counts changes, for whoever draws. */
   version = 0;
@@ -133,6 +138,8 @@ export class Log {
   private tail = new Lines(plain);
   private size = 0;
   private clock = 0;
+  /** A line goes on in a further row after so many characters; never if 0. */
+  private columns = 0;
   private loading = new Map<Chunk, Promise<string[]>>();
   private watchers = new Set<() => void>();
   private readonly read: ReadPage;
@@ -166,9 +173,11 @@ export class Log {
     for (const m of messages) {
       chunk.events++;
       this.tail.add(m, (text, style, again) => {
+        const length = strip(text).length;
         if (again) {
           this.grow(chunk, text.length - lines[lines.length - 1]!.length);
           lines[lines.length - 1] = text;
+          chunk.rows -= this.rowsOf(chunk.lengths.pop()!);
           if (this.search) this.search.upTo = Math.min(this.search.upTo, this.count - 1);
         } else {
           lines.push(text);
@@ -176,9 +185,11 @@ export class Log {
           this.count++;
           this.grow(chunk, text.length + lineCost);
         }
+        chunk.lengths.push(length);
+        chunk.rows += this.rowsOf(length);
         if (style !== plain) chunk.styles.set(lines.length - 1, style);
         else if (again) chunk.styles.delete(lines.length - 1);
-        if (text.length > this.width) this.width = text.length;
+        if (length > this.width) this.width = length;
         if (text.startsWith("[Container] ")) this.enter(text);
       });
     }
@@ -187,7 +198,22 @@ export class Log {
   }
 
   private begin(from: string): Chunk {
-    const c: Chunk = { from, events: 0, first: this.count, count: 0, lines: [], styles: new Map(), startStyle: this.tail.style, size: 0, used: ++this.clock, lastPage: from };
+    const before = this.chunks.at(-1);
+    const c: Chunk = {
+      from,
+      events: 0,
+      first: this.count,
+      count: 0,
+      lines: [],
+      lengths: [],
+      row: before ? before.row + before.rows : 0,
+      rows: 0,
+      styles: new Map(),
+      startStyle: this.tail.style,
+      size: 0,
+      used: ++this.clock,
+      lastPage: from,
+    };
     this.chunks.push(c);
     return c;
   }
@@ -216,12 +242,13 @@ export class Log {
     }
   }
 
-  private chunkOf(line: number): Chunk | undefined {
+  /** The last chunk that begins at or before a line, or a row. */
+  private chunkOf(n: number, by: "first" | "row" = "first"): Chunk | undefined {
     let low = 0;
     let high = this.chunks.length - 1;
     while (low < high) {
       const mid = (low + high + 1) >> 1;
-      if (this.chunks[mid]!.first <= line) low = mid;
+      if (this.chunks[mid]![by] <= n) low = mid;
       else high = mid - 1;
     }
     return this.chunks[low];
@@ -292,7 +319,63 @@ export class Log {
     return { text: parts.join("\n"), all: true };
   }
 
-  // Folding. A row is a line that is shown; the line that enters a phase always is.
+  // Rows. A line has one, or as many as it takes where lines are wrapped. The
+  // line that enters a phase is always shown; of what is folded away there are
+  // no rows.
+
+  private rowsOf(length: number): number {
+    return this.columns > 0 ? Math.max(1, Math.ceil(length / this.columns)) : 1;
+  }
+
+  /** Wraps lines after so many characters, 0 for not at all; whether they were not. */
+  wrap(columns: number): boolean {
+    if (columns === this.columns) return false;
+    this.columns = columns;
+    let row = 0;
+    for (const c of this.chunks) {
+      c.row = row;
+      c.rows = columns > 0 ? c.lengths.reduce((n, l) => n + this.rowsOf(l), 0) : c.count;
+      row += c.rows;
+    }
+    this.changed();
+    return true;
+  }
+
+  /** How many rows a line has. */
+  height(line: number): number {
+    const c = this.chunkOf(line);
+    return this.rowsOf(c?.lengths[line - c.first] ?? 0);
+  }
+
+  /**
+   * Notes how many rows lines take in truth, which are others for tabs and for
+   * characters that are wide or none; whether that was not known.
+   */
+  measured(lines: readonly (readonly [line: number, rows: number])[]): boolean {
+    let from: Chunk | undefined;
+    for (const [line, rows] of lines) {
+      const c = this.chunkOf(line)!;
+      const d = rows - this.rowsOf(c.lengths[line - c.first]!);
+      if (d === 0) continue;
+      c.lengths[line - c.first] = rows * this.columns;
+      c.rows += d;
+      if (!from || c.first < from.first) from = c;
+    }
+    if (!from) return false;
+    for (let i = this.chunks.indexOf(from) + 1; i < this.chunks.length; i++) this.chunks[i]!.row = this.chunks[i - 1]!.row + this.chunks[i - 1]!.rows;
+    this.changed();
+    return true;
+  }
+
+  /** The row of a line when nothing is folded; of the end for the line after the last. */
+  private unfolded(line: number): number {
+    const c = this.chunkOf(line);
+    if (!c || this.columns === 0) return line;
+    if (line >= c.first + c.count) return c.row + c.rows;
+    let row = c.row;
+    for (let i = 0; i < line - c.first; i++) row += this.rowsOf(c.lengths[i]!);
+    return row;
+  }
 
   /** Where a section ends: the first line after it. */
   end(s: Section): number {
@@ -304,28 +387,47 @@ export class Log {
     this.changed();
   }
 
-  /** How many rows are shown. */
-  get rows(): number {
-    return this.sections.reduce((n, s) => n - (s.folded ? this.end(s) - s.first - 1 : 0), this.count);
+  /** How many rows a section has beside that of its first line, when nothing is folded. */
+  private inside(s: Section): number {
+    return this.unfolded(this.end(s)) - this.unfolded(s.first + 1);
   }
 
+  /** How many rows there are. */
+  get rows(): number {
+    return this.sections.reduce((n, s) => n - (s.folded ? this.inside(s) : 0), this.unfolded(this.count));
+  }
+
+  /** The line that has a row. */
   lineOfRow(row: number): number {
-    let line = row;
     for (const s of this.sections) {
-      if (line <= s.first) break;
-      if (s.folded) line += this.end(s) - s.first - 1;
+      if (!s.folded) continue;
+      if (row < this.unfolded(s.first + 1)) break;
+      row += this.inside(s);
+    }
+    const c = this.chunkOf(row, "row");
+    if (!c || this.columns === 0) return row;
+    let line = c.first;
+    for (let at = c.row; line < c.first + c.count - 1; line++) {
+      at += this.rowsOf(c.lengths[line - c.first]!);
+      if (at > row) break;
     }
     return line;
   }
 
-  /** The row of a line; of the one that enters its phase if it is folded away. */
+  /** The first row of a line; of the one that enters its phase if it is folded away. */
   rowOfLine(line: number): number {
-    let row = line;
+    let row = this.unfolded(line);
     for (const s of this.sections) {
       if (line <= s.first) break;
-      if (s.folded) row -= Math.min(line, this.end(s) - 1) - s.first;
+      if (s.folded) row -= line < this.end(s) ? this.unfolded(line) - this.unfolded(s.first) : this.inside(s);
     }
     return row;
+  }
+
+  /** The line that is shown after one. */
+  after(line: number): number {
+    const s = this.sections.find((x) => x.first === line);
+    return s?.folded ? this.end(s) : line + 1;
   }
 
   sectionAt(line: number): Section | undefined {

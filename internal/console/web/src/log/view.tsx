@@ -4,7 +4,7 @@ import Button from "@cloudscape-design/components/button";
 import ButtonDropdown from "@cloudscape-design/components/button-dropdown";
 import Input from "@cloudscape-design/components/input";
 import Toggle from "@cloudscape-design/components/toggle";
-import { memo, useCallback, useEffect, useLayoutEffect, useRef, useState, useSyncExternalStore, type ReactNode } from "react";
+import { memo, useCallback, useEffect, useLayoutEffect, useReducer, useRef, useState, useSyncExternalStore, type CSSProperties, type ReactNode } from "react";
 import { useHref, useLocation, useNavigate } from "react-router";
 import { describe, flash, flashError } from "../ui/flash";
 import { Text, shown } from "../ui/text";
@@ -12,8 +12,11 @@ import { look, spans, type Style } from "./ansi";
 import { type Log, type Section } from "./model";
 import { readPage, useTail, type Place } from "./tail";
 
-/** The height of a line in pixels; main.css has the same. */
+/** The height of a row in pixels; main.css has the same. */
 const lineHeight = 20;
+
+/** Lines are not wrapped after fewer characters than these, however narrow the page is. */
+const fewestColumns = 16;
 
 /** A page element can be about 17 million pixels high in the strictest browser. A longer log is scrolled in proportion. */
 const highest = 15_000_000;
@@ -35,21 +38,49 @@ function rangeOf(hash: string): [number, number] | undefined {
   return a < 0 || b < 0 ? undefined : [Math.min(a, b), Math.max(a, b)];
 }
 
+const wrapKey = "corbel.log.wrap";
+
+/** Whether long lines are wrapped, as it was chosen last. */
+function useWrap(): [boolean, (w: boolean) => void] {
+  const [wrap, set] = useState(() => localStorage.getItem(wrapKey) === "true");
+  return [
+    wrap,
+    (w) => {
+      localStorage.setItem(wrapKey, String(w));
+      set(w);
+    },
+  ];
+}
+
+/** A line, and how many pixels below the upper edge of what is seen it begins. */
+interface Anchor {
+  line: number;
+  at: number;
+}
+
 /** The log of a build, live. It is text whatever is in it: only colours are interpreted. */
 export function LogView({ place, running, name }: { place: Place; running: boolean; name: string }) {
   const { log, complete, caughtUp, error } = useTail(place, running);
   useSyncExternalStore(log.subscribe, () => log.version);
   const box = useRef<HTMLDivElement>(null);
+  const list = useRef<HTMLDivElement>(null);
+  const ruler = useRef<HTMLDivElement>(null);
   const [height, setHeight] = useState(480);
-  const [top, setTop] = useState(0); // pixels of the log above what is seen
+  const [top, setTop] = useState(0); // pixels of the log above what was drawn last
+  const seen = useRef(0); // and above what is seen, before that is drawn
+  const [wrap, setWrap] = useWrap();
+  const [columns, setColumns] = useState(0); // in which lines are wrapped, 0 if they are not
   const { hash, pathname, search: query } = useLocation();
   const here = useHref({ pathname, search: query }); // in full: the page's base element is elsewhere
   const navigate = useNavigate();
   const marked = rangeOf(hash);
   const [follow, setFollow] = useState(running && !marked);
   const [current, setCurrent] = useState<number>();
+  const [, draw] = useReducer((n: number) => n + 1, 0);
   const lastTop = useRef(0);
-  const gone = useRef(false); // to the line that the address names
+  const gone = useRef(""); // to the line that the address named, its fragment
+  const wanted = useRef<Anchor>(undefined); // stays in its place until somebody scrolls
+  const moved = useRef<Anchor>(undefined); // has to get to its place with the next drawing
 
   const rows = log.rows;
   const virtual = rows * lineHeight;
@@ -57,59 +88,93 @@ export function LogView({ place, running, name }: { place: Place; running: boole
   const scale = real > height && virtual > real ? (virtual - height) / (real - height) : 1;
 
   useLayoutEffect(() => {
-    const observer = new ResizeObserver(() => setHeight(box.current!.clientHeight));
-    observer.observe(box.current!);
+    const measure = () => {
+      setHeight(box.current!.clientHeight);
+      const { width } = ruler.current!.firstElementChild!.getBoundingClientRect();
+      setColumns(wrap ? Math.max(fewestColumns, Math.floor((ruler.current!.clientWidth / width) * 100 - 0.5)) : 0);
+    };
+    const observer = new ResizeObserver(measure);
+    for (const e of [box, ruler]) observer.observe(e.current!);
+    measure();
     return () => observer.disconnect();
-  }, []);
+  }, [wrap]);
 
   /** Scrolls so that the log begins at a pixel of it. */
   const scrollTo = useCallback(
     (pixel: number) => {
       const b = box.current!;
-      b.scrollTop = lastTop.current = Math.max(0, Math.min(pixel, virtual - height)) / scale;
-      setTop(b.scrollTop * scale);
+      seen.current = Math.max(0, Math.min(pixel, virtual - height));
+      b.scrollTop = seen.current / scale;
+      lastTop.current = b.scrollTop; // which may be rounded
+      setTop(seen.current);
     },
     [virtual, height, scale],
   );
 
+  /** The same, for somebody who wants to be there. */
+  const scroll = useCallback(
+    (pixel: number) => {
+      wanted.current = undefined;
+      scrollTo(pixel);
+    },
+    [scrollTo],
+  );
+
   useLayoutEffect(() => {
-    if (follow) scrollTo(virtual - height);
-  }, [follow, scrollTo, virtual, height]);
+    if (follow) scroll(virtual - height);
+  }, [follow, scroll, virtual, height]);
+
+  useLayoutEffect(() => scrollTo(seen.current), [scale]); // eslint-disable-line
+
+  useLayoutEffect(() => {
+    const a = moved.current;
+    moved.current = undefined;
+    if (a && !follow) scrollTo(log.rowOfLine(a.line) * lineHeight - a.at);
+  });
+
+  /** Changes how many rows lines have, if it does. What is seen stays in its place, with the next drawing. */
+  function keep(change: () => boolean) {
+    const line = log.lineOfRow(Math.floor(seen.current / lineHeight));
+    const anchor = wanted.current ?? { line, at: log.rowOfLine(line) * lineHeight - seen.current };
+    if (change()) moved.current = anchor;
+  }
+
+  useLayoutEffect(() => keep(() => log.wrap(columns)), [log, columns]); // eslint-disable-line
+
+  // What was drawn tells how many rows it takes. Nobody has seen it yet.
+  useLayoutEffect(() => {
+    if (columns === 0) return;
+    const texts = [...list.current!.querySelectorAll<HTMLElement>("[data-line]")];
+    keep(() => log.measured(texts.map((e) => [Number(e.dataset["line"]), Math.max(1, Math.round(e.offsetHeight / lineHeight))])));
+  });
 
   const goTo = useCallback(
     (line: number) => {
       const section = log.sectionAt(line);
       if (section?.folded && line > section.first) log.fold(section, false);
       setFollow(false);
-      const row = log.rowOfLine(line);
-      const b = box.current!;
-      const pixel = Math.max(0, row * lineHeight - b.clientHeight / 3);
-      // After the drawing that unfolds: the height must be there first.
-      requestAnimationFrame(() => {
-        const v = log.rows * lineHeight;
-        const r = Math.min(v, highest);
-        const s = r > b.clientHeight && v > r ? (v - b.clientHeight) / (r - b.clientHeight) : 1;
-        b.scrollTop = lastTop.current = pixel / s;
-        setTop(b.scrollTop * s);
-      });
+      wanted.current = moved.current = { line, at: Math.round(box.current!.clientHeight / 3) };
+      draw();
     },
     [log],
   );
 
   useEffect(() => {
-    if (!marked || gone.current || log.count <= marked[0]) return;
-    gone.current = true;
+    if (!marked || gone.current === hash || log.count <= marked[0]) return;
+    gone.current = hash;
     goTo(marked[0]);
   });
 
   function onScroll() {
     const b = box.current!;
-    const up = b.scrollTop < lastTop.current - 1;
+    if (Math.abs(b.scrollTop - lastTop.current) < 1) return; // that was us
+    const up = b.scrollTop < lastTop.current;
     const atEnd = b.scrollTop + b.clientHeight >= b.scrollHeight - lineHeight;
     lastTop.current = b.scrollTop;
+    wanted.current = undefined;
     if (up && !atEnd) setFollow(false);
     else if (atEnd && running && !follow && b.scrollHeight > b.clientHeight) setFollow(true);
-    setTop(b.scrollTop * scale);
+    setTop((seen.current = b.scrollTop * scale));
   }
 
   function onKeyDown(e: React.KeyboardEvent) {
@@ -119,7 +184,7 @@ export function LogView({ place, running, name }: { place: Place; running: boole
     if (d === undefined) return;
     e.preventDefault();
     setFollow(running && (e.key === "End" || (follow && d > 0)));
-    scrollTo(top + d);
+    scroll(seen.current + d);
   }
 
   // A wheel moves as far as in a short log; it can only be said to a listener that is not passive.
@@ -131,34 +196,35 @@ export function LogView({ place, running, name }: { place: Place; running: boole
       e.preventDefault();
       const unit = e.deltaMode === 1 ? lineHeight : e.deltaMode === 2 ? height : 1;
       if (e.deltaY < 0) setFollow(false);
-      scrollTo(lastTop.current * scale + e.deltaY * unit);
+      scroll(seen.current + e.deltaY * unit);
     };
     b.addEventListener("wheel", wheel, { passive: false });
     return () => b.removeEventListener("wheel", wheel);
-  }, [scale, scrollTo, height]);
+  }, [scale, scroll, height]);
 
   const mark = useCallback(
     (line: number, extend: boolean) => {
       const from = extend && marked ? marked[0] : line;
       const [a, b] = [Math.min(from, line) + 1, Math.max(from, line) + 1];
-      gone.current = true;
-      navigate({ search: query, hash: a === b ? `#L${a}` : `#L${a}-L${b}` }, { replace: true, preventScrollReset: true });
+      gone.current = a === b ? `#L${a}` : `#L${a}-L${b}`;
+      navigate({ search: query, hash: gone.current }, { replace: true, preventScrollReset: true });
     },
     [marked?.[0], navigate, query], // eslint-disable-line
   );
 
-  const first = Math.max(0, Math.floor(top / lineHeight) - beyond);
-  const last = Math.min(rows, Math.ceil((top + height) / lineHeight) + beyond);
+  const first = log.lineOfRow(Math.max(0, Math.min(Math.floor(top / lineHeight), rows - 1) - beyond));
+  const begin = log.rowOfLine(first);
+  const end = Math.ceil((top + height) / lineHeight) + beyond;
   const find = log.search?.text ?? "";
   const drawn: ReactNode[] = [];
-  for (let row = first; row < last; row++) {
-    const n = log.lineOfRow(row);
+  for (let n = first, row = begin; row < end && n < log.count; row += log.height(n), n = log.after(n)) {
     const l = log.line(n);
     const section = log.sections.find((s) => s.first === n);
     drawn.push(
       <Row
         key={n}
         n={n}
+        rows={log.height(n)}
         text={l?.text}
         style={l?.style}
         find={find}
@@ -181,16 +247,19 @@ export function LogView({ place, running, name }: { place: Place; running: boole
 
   return (
     <div className="log">
-      <Tools log={log} place={place} name={name} running={running} follow={follow} onFollow={setFollow} marked={marked} current={current} firstSeen={log.lineOfRow(first)} onGo={(line) => (setCurrent(line), goTo(line))} />
+      <Tools log={log} place={place} name={name} running={running} follow={follow} onFollow={setFollow} marked={marked} current={current} wrap={wrap} onWrap={setWrap} firstSeen={first} onGo={(line) => (setCurrent(line), goTo(line))} />
       {error ? (
         <Alert type="error" header="The log could not be read on">
           <Text lines>{describe(error)}</Text>
         </Alert>
       ) : null}
-      <div ref={box} className="log-box" role="log" aria-live="off" aria-label={`Log of build ${name}`} tabIndex={0} onScroll={onScroll} onKeyDown={onKeyDown}>
-        <div className="log-space" style={{ blockSize: Math.max(real, height), inlineSize: `calc(${Math.min(log.width, 5000)}ch + 116px)` }}>
+      <div ref={box} className={"log-box" + (columns > 0 ? " wrapped" : "")} role="log" aria-live="off" aria-label={`Log of build ${name}`} tabIndex={0} onScroll={onScroll} onKeyDown={onKeyDown}>
+        <div ref={ruler} className="log-ruler" aria-hidden>
+          <div />
+        </div>
+        <div className="log-space" style={{ blockSize: Math.max(real, height), inlineSize: columns > 0 ? undefined : `calc(${Math.min(log.width, 5000)}ch + 116px)` }}>
           <div className="log-window" style={{ blockSize: height }}>
-            <div className="log-rows" style={{ transform: `translateY(${first * lineHeight - top}px)` }}>
+            <div ref={list} className="log-rows" style={{ transform: `translateY(${begin * lineHeight - top}px)`, "--columns": columns } as CSSProperties}>
               {drawn}
             </div>
           </div>
@@ -212,6 +281,7 @@ export function LogView({ place, running, name }: { place: Place; running: boole
 
 interface RowProps {
   n: number;
+  rows: number;
   text: string | undefined;
   style: Style | undefined;
   find: string;
@@ -225,9 +295,9 @@ interface RowProps {
   onFold?: (folded: boolean) => void;
 }
 
-const Row = memo(function Row({ n, text, style, find, href, marked, current, phase, folded, hidden, onMark, onFold }: RowProps) {
+const Row = memo(function Row({ n, rows, text, style, find, href, marked, current, phase, folded, hidden, onMark, onFold }: RowProps) {
   return (
-    <div className={"log-row" + (marked ? " marked" : "") + (current ? " current" : "") + (phase ? " phase" : "")}>
+    <div className={"log-row" + (marked ? " marked" : "") + (current ? " current" : "") + (phase ? " phase" : "")} style={{ blockSize: rows * lineHeight }}>
       <a
         className="log-number"
         href={href}
@@ -248,8 +318,10 @@ const Row = memo(function Row({ n, text, style, find, href, marked, current, pha
           </button>
         )}
       </span>
-      <bdi className="log-text">{text === undefined ? "\u2026" : <Line text={text} style={style!} find={find} />}</bdi>
-      {hidden > 0 && <span className="log-hidden">{hidden.toLocaleString("en")} lines</span>}
+      <bdi className="log-text" data-line={text === undefined ? undefined : n}>
+        {text === undefined ? "\u2026" : <Line text={text} style={style!} find={find} />}
+        {hidden > 0 && <span className="log-hidden">{hidden.toLocaleString("en")} lines</span>}
+      </bdi>
     </div>
   );
 });
@@ -295,13 +367,15 @@ interface ToolsProps {
   running: boolean;
   follow: boolean;
   onFollow: (f: boolean) => void;
+  wrap: boolean;
+  onWrap: (w: boolean) => void;
   marked: [number, number] | undefined;
   current: number | undefined;
   firstSeen: number;
   onGo: (line: number) => void;
 }
 
-function Tools({ log, place, name, running, follow, onFollow, marked, current, firstSeen, onGo }: ToolsProps) {
+function Tools({ log, place, name, running, follow, onFollow, wrap, onWrap, marked, current, firstSeen, onGo }: ToolsProps) {
   const [text, setText] = useState("");
   const [saved, setSaved] = useState<number>(); // lines that were read for the download
   const s = log.search;
@@ -398,6 +472,9 @@ function Tools({ log, place, name, running, follow, onFollow, marked, current, f
             Follow
           </Toggle>
         )}
+        <Toggle checked={wrap} onChange={(e) => onWrap(e.detail.checked)}>
+          Wrap lines
+        </Toggle>
         <ButtonDropdown
           disabled={log.sections.length === 0}
           items={[
