@@ -89,12 +89,15 @@ func TestOAuth_Web(t *testing.T) {
 				t.Errorf("coming back without a session: %s", res.Status)
 			}
 			res, text = b.do("GET", callback+"&here=1", "")
-			if to := res.Header.Get("Location"); res.StatusCode != http.StatusSeeOther || to != "../credentials?connected="+string(c.server) {
+			if to := res.Header.Get("Location"); res.StatusCode != http.StatusSeeOther || to != "../credentials?connected="+string(c.server)+"&region=us-east-1" {
 				t.Fatalf("coming back with it: %s to %q %s", res.Status, to, text)
 			}
 			h := s.health()
 			if h.AuthType != "OAUTH" || !strings.HasSuffix(h.Arn, ":token/"+strings.ToLower(string(c.server))) || h.State == "REVOKED" || h.User != "octocat" {
 				t.Errorf("the credential is %+v", h)
+			}
+			if _, out := b.call("Corbel_20261101.PollOAuth", `{"flowId":"`+mustURL(t, callback).Query().Get("state")+`"}`); out["state"] != "DONE" || out["arn"] != h.Arn {
+				t.Errorf("the flow ended with %v", out)
 			}
 			if res, _ = b.do("GET", callback, ""); res.StatusCode != http.StatusBadRequest {
 				t.Errorf("the same state again: %s", res.Status)
@@ -181,8 +184,14 @@ func TestOAuth_WebRefused(t *testing.T) {
 	_, out := b.call("Corbel_20261101.DescribeServer", "{}")
 	for _, p := range out["providers"].([]any) {
 		flows := p.(map[string]any)["oauth"].(map[string]any)
-		if want := p.(map[string]any)["serverType"] == "GITHUB"; flows["web"] != want || flows["device"] != want {
+		want := p.(map[string]any)["serverType"] == "GITHUB"
+		if flows["web"] != want || flows["device"] != want {
 			t.Errorf("%v has the flows %v", p.(map[string]any)["serverType"], flows)
+		}
+		for _, h := range p.(map[string]any)["hosts"].([]any) {
+			if flows := h.(map[string]any)["oauth"].(map[string]any); flows["web"] != want || flows["device"] != want {
+				t.Errorf("%v has the flows %v", h.(map[string]any)["name"], flows)
+			}
 		}
 	}
 }

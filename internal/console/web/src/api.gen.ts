@@ -2021,6 +2021,7 @@ export interface ProviderHost {
   git?: string;
   api?: string;
   insecureSsl?: boolean;
+  oauth?: OAuthFlows;
 }
 
 export interface PutAccessKeyPolicyInput {
