@@ -1,1 +1,0 @@
-import{t as e}from"./list-DddcofFe.js";import{t}from"./page-CEpyHD_f.js";import{Ai as n}from"./text-C2_4pBtB.js";var r=n();function i(){return(0,r.jsx)(t,{title:`Builds`,children:(0,r.jsx)(e,{})})}export{i as default};
