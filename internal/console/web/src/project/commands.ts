@@ -20,8 +20,14 @@ export function awsCLI(d: Draft, had: { project: boolean; webhook: boolean }): s
   return list.join("\n\n") + "\n";
 }
 
+/** What no command does, as a comment of a shell and of HCL. */
+function byHand(serverType: string): string {
+  return `# ${serverType} is connected with OAuth, which is done in the console.\n`;
+}
+
 /** How a token is stored, without the token: it is read from a file. */
 export function importCLI(serverType: string, authType: string): string {
+  if (authType === "OAUTH") return byHand(serverType);
   const user = authType === "BASIC_AUTH" ? " --username USERNAME" : "";
   return `aws codebuild import-source-credentials --server-type ${serverType} --auth-type ${authType}${user} --token file://token.txt\n`;
 }
@@ -125,7 +131,8 @@ export function terraform(d: Draft, credential?: { serverType: string; authType:
   const e = p.environment;
   const l = p.logsConfig;
   let out = "";
-  if (credential) {
+  if (credential?.authType === "OAUTH") out += byHand(credential.serverType) + "\n";
+  else if (credential) {
     const kind = credential.serverType.toLowerCase();
     out += `variable "${kind}_token" {\n  type      = string\n  sensitive = true\n}\n\n`;
     out += `resource "aws_codebuild_source_credential" "${kind}" {\n${write(

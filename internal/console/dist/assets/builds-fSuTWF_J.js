@@ -1,0 +1,1 @@
+import{t as e}from"./list-B63nqRps.js";import{t}from"./page-CRlLulw5.js";import{Ai as n}from"./text-C2_4pBtB.js";var r=n();function i(){return(0,r.jsx)(t,{title:`Builds`,children:(0,r.jsx)(e,{})})}export{i as default};

@@ -1,1 +1,0 @@
-import{t as e}from"./list-DMXH8PaU.js";import{t}from"./page-BLHVpD9f.js";import{Ai as n}from"./text-C2_4pBtB.js";var r=n();function i(){return(0,r.jsx)(t,{title:`Builds`,children:(0,r.jsx)(e,{})})}export{i as default};

@@ -1,1 +1,0 @@
-import{Ni as e,Xr as t,Yr as n,ji as r}from"./text-C2_4pBtB.js";import{t as i}from"./internal-re5r0Hzl.js";var a=e(r()),o=a.forwardRef(({...e},n)=>{let r=t(`Checkbox`,{props:{readOnly:e.readOnly}});return a.createElement(i,{...e,...r,ref:n,__injectAnalyticsComponentMetadata:!0})});n(o,`Checkbox`);export{o as t};

@@ -1,1 +1,0 @@
-import{Ai as e,mt as t}from"./text-C2_4pBtB.js";import{t as n}from"./index-DVp5UG1g.js";import{t as r}from"./page-BLHVpD9f.js";var i=e();function a(){return(0,i.jsx)(r,{title:`There is no such page`,children:(0,i.jsxs)(t,{children:[`The address may be mistyped, or what it named is gone. `,(0,i.jsx)(n,{to:`/`,children:`Go to the start.`})]})})}export{a as default};
