@@ -15,15 +15,26 @@ import (
 
 const oauthSecret = "9d1f0c7be2a84a53b6e0f1d2c3b4a5968778695a"
 
-// oauthServer is a server whose console is connected with an app at host.
-func oauthServer(t *testing.T, host *forgetest.Server, known, server string) (*server, *browser) {
+// secretFile is a file with the secret of the servers' app.
+func secretFile(t *testing.T) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(file, []byte(oauthSecret), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := serve(t, "-builds", "0", "-host", known+"="+host.URL, "-oauth", server+"=Iv1.corbel,secret="+file)
-	host.AddOAuthApp(forgetest.OAuthApp{ID: "Iv1.corbel", Secret: oauthSecret, Callback: s.url + "/console/oauth/callback", Scopes: []string{"account", "repository:write", "pullrequest", "webhook"}, Life: 2 * time.Hour})
+	return file
+}
+
+// app is the server as an app at a provider.
+func (s *server) app() forgetest.OAuthApp {
+	return forgetest.OAuthApp{ID: "Iv1.corbel", Secret: oauthSecret, Callback: s.url + "/console/oauth/callback", Scopes: []string{"account", "repository:write", "pullrequest", "webhook"}, Life: 2 * time.Hour}
+}
+
+// oauthServer is a server whose console is connected with an app at host.
+func oauthServer(t *testing.T, host *forgetest.Server, known, server string) (*server, *browser) {
+	t.Helper()
+	s := serve(t, "-builds", "0", "-host", known+"="+host.URL, "-oauth", server+"=Iv1.corbel,secret="+secretFile(t))
+	host.AddOAuthApp(s.app())
 	c := s.client()
 	b := newBrowser(t, s.url+"/console/")
 	b.login(c.AccessKeyID, c.Secret.Reveal(), "region", c.Region)
@@ -78,12 +89,15 @@ func TestOAuth_Web(t *testing.T) {
 				t.Errorf("coming back without a session: %s", res.Status)
 			}
 			res, text = b.do("GET", callback+"&here=1", "")
-			if to := res.Header.Get("Location"); res.StatusCode != http.StatusSeeOther || to != "../credentials?connected="+string(c.server) {
+			if to := res.Header.Get("Location"); res.StatusCode != http.StatusSeeOther || to != "../credentials?connected="+string(c.server)+"&region=us-east-1" {
 				t.Fatalf("coming back with it: %s to %q %s", res.Status, to, text)
 			}
 			h := s.health()
 			if h.AuthType != "OAUTH" || !strings.HasSuffix(h.Arn, ":token/"+strings.ToLower(string(c.server))) || h.State == "REVOKED" || h.User != "octocat" {
 				t.Errorf("the credential is %+v", h)
+			}
+			if _, out := b.call("Corbel_20261101.PollOAuth", `{"flowId":"`+mustURL(t, callback).Query().Get("state")+`"}`); out["state"] != "DONE" || out["arn"] != h.Arn {
+				t.Errorf("the flow ended with %v", out)
 			}
 			if res, _ = b.do("GET", callback, ""); res.StatusCode != http.StatusBadRequest {
 				t.Errorf("the same state again: %s", res.Status)
@@ -150,7 +164,11 @@ func TestOAuth_WebRefused(t *testing.T) {
 	refused("a denial", b, b.begin("GITHUB"), "was told not to let Corbel in")
 	host.DenyOAuth(false)
 	host.AddOAuthApp(forgetest.OAuthApp{ID: "Iv1.corbel", Secret: "another", Callback: s.url + "/console/oauth/callback"})
-	refused("a wrong secret", b, b.begin("GITHUB"), "invalid_client")
+	refused("a wrong secret", b, b.begin("GITHUB"), "incorrect_client_credentials")
+	host.AddOAuthApp(forgetest.OAuthApp{ID: "Iv1.corbel", NoDevice: true})
+	if status, out := b.call("Corbel_20261101.StartOAuth", `{"serverType":"GITHUB","flow":"DEVICE"}`); status != http.StatusBadRequest || !strings.Contains(out["message"].(string), "Switch it on") {
+		t.Errorf("an app without the device flow: %d %v", status, out)
+	}
 	if _, out := b.call("CodeBuild_20161006.ListSourceCredentials", "{}"); len(out["sourceCredentialsInfos"].([]any)) != 0 {
 		t.Errorf("the credentials are %v", out)
 	}
@@ -166,8 +184,14 @@ func TestOAuth_WebRefused(t *testing.T) {
 	_, out := b.call("Corbel_20261101.DescribeServer", "{}")
 	for _, p := range out["providers"].([]any) {
 		flows := p.(map[string]any)["oauth"].(map[string]any)
-		if want := p.(map[string]any)["serverType"] == "GITHUB"; flows["web"] != want || flows["device"] != want {
+		want := p.(map[string]any)["serverType"] == "GITHUB"
+		if flows["web"] != want || flows["device"] != want {
 			t.Errorf("%v has the flows %v", p.(map[string]any)["serverType"], flows)
+		}
+		for _, h := range p.(map[string]any)["hosts"].([]any) {
+			if flows := h.(map[string]any)["oauth"].(map[string]any); flows["web"] != want || flows["device"] != want {
+				t.Errorf("%v has the flows %v", h.(map[string]any)["name"], flows)
+			}
 		}
 	}
 }

@@ -90,7 +90,7 @@ var shapes = [...]api.Shape{
 	82:  {Name: "ProblemSeverity", Kind: api.String, Enum: []string{"ERROR", "WARNING"}},
 	83:  {Name: "ProjectStatistics", Kind: api.Structure, Members: []api.Member{{Name: "name", Shape: 105, Required: false}, {Name: "last", Shape: 63, Required: false}, {Name: "succeeded", Shape: 123, Required: false}, {Name: "failed", Shape: 123, Required: false}}},
 	84:  {Name: "ProjectStatisticsList", Kind: api.List, Elem: 83},
-	85:  {Name: "ProviderHost", Kind: api.Structure, Members: []api.Member{{Name: "name", Shape: 105, Required: false}, {Name: "git", Shape: 105, Required: false}, {Name: "api", Shape: 105, Required: false}, {Name: "insecureSsl", Shape: 121, Required: false}}},
+	85:  {Name: "ProviderHost", Kind: api.Structure, Members: []api.Member{{Name: "name", Shape: 105, Required: false}, {Name: "git", Shape: 105, Required: false}, {Name: "api", Shape: 105, Required: false}, {Name: "insecureSsl", Shape: 121, Required: false}, {Name: "oauth", Shape: 72, Required: false}}},
 	86:  {Name: "ProviderHosts", Kind: api.List, Elem: 85},
 	87:  {Name: "PullRequestNumber", Kind: api.Integer, Min: 1, HasMin: true},
 	88:  {Name: "PutAccessKeyPolicyInput", Kind: api.Structure, Members: []api.Member{{Name: "accessKeyId", Shape: 70, Required: true}, {Name: "policy", Shape: 105, Required: false}}},

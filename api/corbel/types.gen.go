@@ -385,10 +385,11 @@ type ProjectStatistics struct {
 
 // ProviderHost is a structure of the model.
 type ProviderHost struct {
-	Name        *string `json:"name,omitzero"`
-	Git         *string `json:"git,omitzero"`
-	Api         *string `json:"api,omitzero"`
-	InsecureSsl *bool   `json:"insecureSsl,omitzero"`
+	Name        *string     `json:"name,omitzero"`
+	Git         *string     `json:"git,omitzero"`
+	Api         *string     `json:"api,omitzero"`
+	InsecureSsl *bool       `json:"insecureSsl,omitzero"`
+	Oauth       *OAuthFlows `json:"oauth,omitzero"`
 }
 
 // PutAccessKeyPolicyInput is a structure of the model.

@@ -65,6 +65,9 @@ func (p page) write(w http.ResponseWriter, name string, status int) {
 	}
 	h := w.Header()
 	protect(h, "default-src 'none'; style-src "+digest(style)+"; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
+	if name == "notice" { // whose address may have the code of a connection
+		h.Set("Referrer-Policy", "no-referrer")
+	}
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)

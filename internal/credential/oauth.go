@@ -67,18 +67,15 @@ func (o *OAuth) Client(server api.ServerType, name string) (forge.OAuthClient, e
 	return forge.OAuthClient{Transport: o.Transport, Host: found[0], Paths: *p.OAuth, App: app, Callback: o.Callback}, nil
 }
 
-// Flows tells which flows there are at some host of the server type.
-func (o *OAuth) Flows(server api.ServerType) (web, device bool) {
+// Flows tells which flows there are at a host.
+func (o *OAuth) Flows(h forge.Host) (web, device bool) {
 	if o == nil {
 		return false, false
 	}
-	p, _ := o.Hosts.Provider(server)
-	for _, h := range o.Hosts.For(server) {
-		if _, ok := o.Apps.Of(h); ok && p.OAuth != nil {
-			web, device = true, p.OAuth.Device != ""
-		}
-	}
-	return web, device
+	p, _ := o.Hosts.Provider(h.ServerType)
+	_, web = o.Apps.Of(h)
+	web = web && p.OAuth != nil
+	return web, web && p.OAuth.Device != ""
 }
 
 // SealGrant is Seal for what a user has now let Corbel have at a host.

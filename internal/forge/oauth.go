@@ -181,7 +181,7 @@ func (c OAuthClient) Device(ctx context.Context) (DeviceCode, error) {
 	case err != nil:
 		return DeviceCode{}, c.failed(err)
 	case a.DeviceCode == "" || a.UserCode == "" || a.VerificationURI == "":
-		return DeviceCode{}, &Error{Host: c.Host.Name, Text: "it has no device flow for the app: switch it on in the app's settings there"}
+		return DeviceCode{}, &Error{Host: c.Host.Name, Text: noDeviceFlow}
 	}
 	d := DeviceCode{Code: a.UserCode, Address: a.VerificationURI, Interval: time.Duration(max(a.Interval, 1)) * time.Second, Expires: a.Expiry, answer: a}
 	if longest := time.Now().Add(longestFlow); d.Expires.IsZero() || d.Expires.After(longest) {
@@ -189,6 +189,8 @@ func (c OAuthClient) Device(ctx context.Context) (DeviceCode, error) {
 	}
 	return d, nil
 }
+
+const noDeviceFlow = "it has no device flow for the OAuth app. Switch it on in the app's settings there, or connect without a code"
 
 // longestFlow is how long a user may take.
 const longestFlow = 30 * time.Minute
@@ -223,7 +225,8 @@ func (c OAuthClient) grant(t *oauth2.Token, err error) (Grant, error) {
 
 // about says which codes of errors are about what was shown.
 // Source: RFC 6749 section 5.2, RFC 8628 section 3.5; GitHub, "Troubleshooting
-// OAuth app access token request errors" and "Refreshing user access tokens".
+// OAuth app access token request errors", "Authorizing OAuth apps" and
+// "Refreshing user access tokens".
 var about = map[string]string{
 	"invalid_grant": "it is not good any more", "bad_verification_code": "the code is wrong or has expired", "bad_refresh_token": "the refresh token is not good any more",
 	"unverified_user_email": "the user's e-mail address is not verified there", "expired_token": "the code has expired", "access_denied": "the user denied access",
@@ -242,6 +245,8 @@ func (c OAuthClient) failed(err error) error {
 		e.Text = fmt.Sprintf("it has a problem: status %d", answer.Response.StatusCode)
 	case answer.ErrorCode == "access_denied":
 		return &Error{Kind: ErrDenied, Host: c.Host.Name, Text: "the user denied access"}
+	case answer.ErrorCode == "device_flow_disabled": // which is GitHub's, see about
+		return &Error{Host: c.Host.Name, Text: noDeviceFlow}
 	case about[answer.ErrorCode] != "":
 		return &Error{Kind: ErrRefused, Host: c.Host.Name, Text: about[answer.ErrorCode] + ". Connect again"}
 	default:

@@ -263,8 +263,9 @@ func (s *server) oauth(w http.ResponseWriter, r *http.Request) {
 	p.Service, p.From, p.Agent, p.RequestID, p.Secure = "codebuild", s.from(r), r.UserAgent(), awsjson.NewRequestID(), s.secure(r)
 	ctx := access.With(r.Context(), p)
 	var server api.ServerType
+	var region string
 	if err = s.Service.Authorize(ctx, "corbel", "StartOAuth", nil); err == nil {
-		server, err = service.CorbelService{Service: s.Service}.FinishOAuth(ctx, query.Get("state"), query.Get("code"), query.Get("error"))
+		server, region, err = service.CorbelService{Service: s.Service}.FinishOAuth(ctx, query.Get("state"), query.Get("code"), query.Get("error"))
 	}
 	if err != nil {
 		s.Service.Refused(ctx, "StartOAuth", err)
@@ -275,7 +276,8 @@ func (s *server) oauth(w http.ResponseWriter, r *http.Request) {
 		s.fault(w, r, "connect with OAuth", err)
 		return
 	}
-	redirect(w, "../credentials?connected="+string(server)) // and the code is in no history
+	// The code is in no history, and the page in the region that was connected.
+	redirect(w, "../credentials?"+url.Values{"connected": {string(server)}, "region": {region}}.Encode())
 }
 
 // attempts slows down who tries keys: after a few that failed, each further

@@ -26,15 +26,18 @@ func (s CorbelService) DescribeServer(context.Context, *corbel.DescribeServerInp
 	}
 	for _, server := range s.Hosts.ServerTypes() {
 		p, _ := s.Hosts.Provider(server)
-		web, device := s.Checker.OAuth.Flows(server)
 		d := corbel.SourceProvider{
 			ServerType: new(string(server)), Name: new(serverNames[api.SourceType(server)]), Known: new(server == p.Server), GitUserHint: some(p.UserHint),
 			Hosts: []corbel.ProviderHost{}, TokenUrls: []corbel.TokenUrl{}, AuthTypes: texts(p.Auth),
-			Oauth:  &corbel.OAuthFlows{Web: &web, Device: &device},
+			Oauth:  &corbel.OAuthFlows{Web: new(false), Device: new(false)}, // of some host
 			Scopes: []corbel.AskedScope{}, Events: texts(p.Deliveries.Events), ApproverRoles: texts(p.Deliveries.Roles),
 		}
 		for _, h := range s.Hosts.For(server) {
-			d.Hosts = append(d.Hosts, corbel.ProviderHost{Name: &h.Name, Git: &h.Git, Api: &h.API, InsecureSsl: new(h.Insecure())})
+			web, device := s.Checker.OAuth.Flows(h)
+			*d.Oauth.Web, *d.Oauth.Device = *d.Oauth.Web || web, *d.Oauth.Device || device
+			d.Hosts = append(d.Hosts, corbel.ProviderHost{
+				Name: &h.Name, Git: &h.Git, Api: &h.API, InsecureSsl: new(h.Insecure()), Oauth: &corbel.OAuthFlows{Web: &web, Device: &device},
+			})
 			d.TokenUrls = append(d.TokenUrls, corbel.TokenUrl{Host: &h.Name, Url: new(p.Tokens(h.Git))})
 		}
 		for _, a := range p.Scopes {

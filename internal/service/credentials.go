@@ -170,7 +170,11 @@ func (s *Service) checkToken(ctx context.Context, server api.ServerType, token f
 	h, err := s.Checker.Ask(ctx, server, token)
 	switch {
 	case errors.Is(err, forge.ErrRefused) && s.Verify == Reject:
-		return h, api.InvalidInputException("The token was not stored: %v. Create a new token and import that", err)
+		next := "Create a new token and import that"
+		if token.Auth == api.AuthTypeOAUTH {
+			next = "Connect again"
+		}
+		return h, api.InvalidInputException("The token was not stored: %v. %s", err, next)
 	case err != nil:
 		s.Log.WarnContext(ctx, "token stored without the provider's word", "server_type", server, "error", err)
 	}

@@ -47,9 +47,9 @@ type oauthFlow struct {
 	server   api.ServerType
 	client   forge.OAuthClient
 	verifier string // of the web flow, "" for a device flow
+	taken    bool   // its state was used, which is good once
 	ends     time.Time
 
-	// Of a device flow:
 	state   corbel.OAuthState
 	message string
 	arn     string
@@ -58,35 +58,72 @@ type oauthFlow struct {
 const (
 	// webTime is how long somebody may take at the provider.
 	webTime = 10 * time.Minute
+	// toldTime is how long after its end a flow is told of. Browsers let a tab
+	// that nobody looks at ask once a minute.
+	toldTime = 10 * time.Minute
+	// webInterval is how many seconds the console waits between two questions
+	// how a web flow stands.
+	webInterval = 2
 	// maxFlows bounds those of an account, and exchangeTime a call.
 	maxFlows     = 20
 	exchangeTime = 10 * time.Second
 )
 
-// add keeps a flow under a random name.
+// add keeps a flow, which now begins, under a random name. If the account has
+// too many, those that have ended are told of no more.
 func (f *OAuthFlows) add(flow *oauthFlow, now time.Time) (id string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := 0
+	var ended []string
 	for id, other := range f.of {
-		if !now.Before(other.ends) {
+		switch {
+		case !now.Before(other.ends.Add(toldTime)):
 			delete(f.of, id)
-		} else if other.owner.Account == flow.owner.Account {
+		case other.owner.Account != flow.owner.Account:
+		case other.at(now) == corbel.OAuthStatePENDING:
 			n++
+		default:
+			ended = append(ended, id)
 		}
 	}
 	if n >= maxFlows {
 		return "", api.InvalidInputException("%d connections of this account were begun and not finished. Finish one, or wait %v", n, webTime)
 	}
-	id = rand.Text()
+	if n+len(ended) >= maxFlows {
+		for _, id := range ended {
+			delete(f.of, id)
+		}
+	}
+	id, flow.state = rand.Text(), corbel.OAuthStatePENDING
 	f.of[id] = flow
 	return id, nil
+}
+
+// at is the flow's state. Nobody but who asks notices that a web flow took too
+// long.
+func (f *oauthFlow) at(now time.Time) corbel.OAuthState {
+	if f.state == corbel.OAuthStatePENDING && f.verifier != "" && !f.taken && !now.Before(f.ends) {
+		return corbel.OAuthStateEXPIRED
+	}
+	return f.state
+}
+
+// end notes how a flow has ended, which err says.
+func (f *OAuthFlows) end(flow *oauthFlow, state corbel.OAuthState, arn string, err error) {
+	message := ""
+	if err != nil {
+		message = problemText(err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	flow.state, flow.arn, flow.message = state, arn, message
 }
 
 // StartOAuth begins to connect to a source provider. With the flow WEB the
 // caller, who is signed in to the console, goes to authorizeUrl and comes back
 // by the callback; with DEVICE a code is typed in at verificationUrl on any
-// machine, and PollOAuth tells when it was.
+// machine. PollOAuth tells how that went.
 func (s CorbelService) StartOAuth(ctx context.Context, in *corbel.StartOAuthInput) (*corbel.StartOAuthOutput, error) {
 	p := access.From(ctx)
 	server := api.ServerType(*in.ServerType)
@@ -109,7 +146,7 @@ func (s CorbelService) StartOAuth(ctx context.Context, in *corbel.StartOAuthInpu
 		if err != nil {
 			return nil, err
 		}
-		return &corbel.StartOAuthOutput{AuthorizeUrl: new(client.Address(state, flow.verifier)), Expires: stamp(flow.ends)}, nil
+		return &corbel.StartOAuthOutput{AuthorizeUrl: new(client.Address(state, flow.verifier)), FlowId: &state, Interval: new(webInterval), Expires: stamp(flow.ends)}, nil
 	}
 	if client.Paths.Device == "" {
 		return nil, api.InvalidInputException("%s has no device flow: use WEB in the console, or import a token", server)
@@ -120,7 +157,7 @@ func (s CorbelService) StartOAuth(ctx context.Context, in *corbel.StartOAuthInpu
 	if err != nil {
 		return nil, api.InvalidInputException("The connection could not be begun: %v", err)
 	}
-	flow.state, flow.ends = corbel.OAuthStatePENDING, code.Expires.Add(webTime) // told for a while after its end
+	flow.ends = code.Expires
 	id, err := s.Flows.add(flow, s.Now())
 	if err != nil {
 		return nil, err
@@ -133,67 +170,87 @@ func (s CorbelService) StartOAuth(ctx context.Context, in *corbel.StartOAuthInpu
 
 // await ends a device flow.
 func (s CorbelService) await(ctx context.Context, flow *oauthFlow, code forge.DeviceCode) {
-	state, message, arn := corbel.OAuthStateDONE, "", ""
 	grant, err := flow.client.Await(ctx, code)
-	if err == nil {
-		arn, err = s.connect(ctx, flow, grant)
-	}
-	var e *api.Error
+	arn := ""
+	state := corbel.OAuthStateDENIED
 	switch {
-	case err == nil:
 	case errors.Is(err, forge.ErrDenied):
-		state, message = corbel.OAuthStateDENIED, err.Error()
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, forge.ErrRefused), ctx.Err() != nil:
-		state, message = corbel.OAuthStateEXPIRED, "the code was not typed in in time"
-	case errors.As(err, &e):
-		state, message = corbel.OAuthStateDENIED, e.Message
-	default:
-		state, message = corbel.OAuthStateDENIED, "the connection failed: "+problemText(err)
+		err = denied(flow)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, forge.ErrRefused), err != nil && ctx.Err() != nil:
+		state, err = corbel.OAuthStateEXPIRED, api.InvalidInputException("Nobody entered the code at %s in time. Connect again for another one", flow.client.Host.Name)
+	case err == nil:
+		if arn, err = s.connect(ctx, flow, grant); err == nil {
+			state = corbel.OAuthStateDONE
+		}
+	}
+	if _, told := errors.AsType[*api.Error](err); err != nil && !told {
 		s.Log.ErrorContext(ctx, "connect with OAuth", "server_type", flow.server, "error", err)
 	}
-	s.Flows.mu.Lock()
-	defer s.Flows.mu.Unlock()
-	flow.state, flow.message, flow.arn = state, message, arn
+	s.Flows.end(flow, state, arn, err)
+}
+
+// denied is what a user is told who said no, or somebody else for them.
+func denied(flow *oauthFlow) *api.Error {
+	return api.InvalidInputException("%s was told not to let Corbel in. Nothing is connected", flow.client.Host.Name)
 }
 
 // problemText is what of an error is for people.
 func problemText(err error) string {
-	if e, ok := errors.AsType[*forge.Error](err); ok {
-		return e.Error()
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		return e.Message
 	}
-	return "the server failed, and its log has the reason"
+	if e, ok := errors.AsType[*forge.Error](err); ok {
+		return "The connection failed: " + e.Error()
+	}
+	return "The connection failed: the server's log has the reason"
 }
 
-// PollOAuth tells how a device flow stands that the caller's account began.
+// PollOAuth tells how a flow stands that the caller's account began; a web flow
+// it tells to the session alone.
 func (s CorbelService) PollOAuth(ctx context.Context, in *corbel.PollOAuthInput) (*corbel.PollOAuthOutput, error) {
 	p := access.From(ctx)
 	s.Flows.mu.Lock()
 	defer s.Flows.mu.Unlock()
-	flow := s.Flows.of[*in.FlowId]
-	if flow == nil || flow.verifier != "" || flow.owner.Scope != p.Scope || !s.Now().Before(flow.ends) {
-		return nil, api.ResourceNotFoundException("There is no connection %q that waits. Begin again", *in.FlowId)
+	flow, now := s.Flows.of[*in.FlowId], s.Now()
+	if flow == nil || flow.owner.Scope != p.Scope || flow.verifier != "" && flow.owner.Session != p.Session || !now.Before(flow.ends.Add(toldTime)) {
+		return nil, api.ResourceNotFoundException("The server waits for this connection no more: it was started again, you have signed in anew, or it took too long. Connect again")
 	}
-	return &corbel.PollOAuthOutput{State: flow.state, Arn: some(flow.arn), Message: some(flow.message)}, nil
+	out := &corbel.PollOAuthOutput{State: flow.at(now), Arn: some(flow.arn), Message: some(flow.message)}
+	if out.State == corbel.OAuthStateEXPIRED && flow.message == "" {
+		out.Message = new("Nobody came back from " + flow.client.Host.Name + " in time. Connect again")
+	}
+	return out, nil
 }
 
 // FinishOAuth ends a web flow with what the provider sent the caller back with:
-// a code, or the code of an error. It returns the server type that is
-// connected. state is good once, and for the session that began only. Its
-// errors are *api.Error or ours.
-func (s CorbelService) FinishOAuth(ctx context.Context, state, code, problem string) (api.ServerType, error) {
+// a code, or the code of an error. It returns what is connected: the server
+// type, and the region, which need not be the session's. state is good once,
+// and for the session that began only. Its errors are *api.Error or ours.
+func (s CorbelService) FinishOAuth(ctx context.Context, state, code, problem string) (api.ServerType, string, error) {
 	p := access.From(ctx)
 	s.Flows.mu.Lock()
 	flow := s.Flows.of[state]
-	mine := flow != nil && flow.verifier != "" && flow.owner.Session == p.Session && p.Session != "" && s.Now().Before(flow.ends)
+	mine := flow != nil && flow.verifier != "" && !flow.taken && flow.owner.Session == p.Session && p.Session != "" && s.Now().Before(flow.ends)
 	if mine {
-		delete(s.Flows.of, state)
+		flow.taken = true
 	}
 	s.Flows.mu.Unlock()
+	if !mine {
+		return "", "", api.InvalidInputException("This connection was not begun here, was finished already, or took too long. Begin again")
+	}
+	arn, err := s.finish(ctx, flow, code, problem)
+	if err != nil {
+		s.Flows.end(flow, corbel.OAuthStateDENIED, "", err)
+		return "", "", err
+	}
+	s.Flows.end(flow, corbel.OAuthStateDONE, arn, nil)
+	return flow.server, flow.owner.Region, nil
+}
+
+func (s CorbelService) finish(ctx context.Context, flow *oauthFlow, code, problem string) (arn string, err error) {
 	switch {
-	case !mine:
-		return "", api.InvalidInputException("This connection was not begun here, was finished already, or took too long. Begin again")
 	case problem == "access_denied":
-		return "", api.InvalidInputException("%s was told not to let Corbel in", flow.client.Host.Name)
+		return "", denied(flow)
 	case problem != "" || code == "":
 		return "", api.InvalidInputException("%s refused the connection. Check the OAuth app's settings there: its callback address is %s", flow.client.Host.Name, flow.client.Callback)
 	}
@@ -204,8 +261,7 @@ func (s CorbelService) FinishOAuth(ctx context.Context, state, code, problem str
 	if err != nil {
 		return "", api.InvalidInputException("The connection failed: %v", err)
 	}
-	_, err = s.connect(access.With(ctx, withRegion(p, flow.owner.Region)), flow, grant)
-	return flow.server, err
+	return s.connect(access.With(ctx, withRegion(access.From(ctx), flow.owner.Region)), flow, grant)
 }
 
 // withRegion is p in the region that the flow was begun in.

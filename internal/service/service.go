@@ -144,7 +144,7 @@ func (s *Service) record(ctx context.Context, action string) audit.Record {
 // Refused writes down that a call that changes something, or shows a secret,
 // was refused or failed. Other calls leave no line.
 func (s *Service) Refused(ctx context.Context, action string, err error) {
-	for _, reading := range []string{"List", "BatchGet", "Describe", "Filter", "Check", "Resolve", "GetLog", "GetReport", "GetResource"} {
+	for _, reading := range []string{"List", "BatchGet", "Describe", "Filter", "Check", "Resolve", "Poll", "GetLog", "GetReport", "GetResource"} {
 		if strings.HasPrefix(action, reading) {
 			return
 		}

@@ -134,7 +134,7 @@ type problem struct {
 func words(c forge.REST, a *forge.Reply) string {
 	var p problem
 	if a.Decode(&p) && p.Error.Message != "" {
-		return c.Clean(p.Error.Message)
+		return strings.TrimSuffix(c.Clean(p.Error.Message), ".")
 	}
 	return http.StatusText(a.Status)
 }

@@ -473,7 +473,7 @@ func (f *Forge) Poll(ctx context.Context, host forge.Host, t forge.Token, repo s
 func (f *Forge) Repositories(ctx context.Context, host forge.Host, t forge.Token, search, page string) ([]forge.Listed, string, error) {
 	c := f.client(host, t)
 	const doing = "list repositories"
-	if t.Auth != api.AuthTypeBASIC_AUTH {
+	if t.Auth != api.AuthTypeBASIC_AUTH && t.Auth != api.AuthTypeOAUTH { // which are a person's
 		return nil, "", c.Failed("%s: an access token of a repository, project or workspace cannot list. Write the repository's address", doing)
 	}
 	var workspaces []string

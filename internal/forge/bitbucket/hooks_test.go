@@ -113,22 +113,26 @@ func TestRepositories_Workspaces(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var got []string
-	page := ""
-	for range 10 {
-		list, next, err := s.Forge.Repositories(t.Context(), s.Host, s.Token, "SHOP", page)
-		if err != nil {
-			t.Fatal(err)
+	const want = "acme/shop https://bitbucket.org/acme/shop.git, octo-team/shop https://bitbucket.org/octo-team/shop.git, zoo/shop https://bitbucket.org/zoo/shop.git"
+	const granted = "PlantedByOAuthInBitbucketTests0000000001"
+	s.Server.AddToken(forgetest.Token{Value: granted, Scopes: []string{"account", "repository"}, OAuth: true})
+	for _, token := range []forge.Token{s.Token, {Auth: api.AuthTypeOAUTH, Value: granted}} {
+		var got []string
+		page := ""
+		for range 10 {
+			list, next, err := s.Forge.Repositories(t.Context(), s.Host, token, "SHOP", page)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, l := range list {
+				got = append(got, l.Name+" "+l.URL)
+			}
+			if page = next; page == "" {
+				break
+			}
 		}
-		for _, l := range list {
-			got = append(got, l.Name+" "+l.URL)
+		if strings.Join(got, ", ") != want {
+			t.Errorf("Repositories for %s = %q, want %q", token.Auth, got, want)
 		}
-		if page = next; page == "" {
-			break
-		}
-	}
-	want := "acme/shop https://bitbucket.org/acme/shop.git, octo-team/shop https://bitbucket.org/octo-team/shop.git, zoo/shop https://bitbucket.org/zoo/shop.git"
-	if strings.Join(got, ", ") != want {
-		t.Errorf("Repositories = %q, want %q", got, want)
 	}
 }

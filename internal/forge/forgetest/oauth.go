@@ -1,11 +1,13 @@
 package forgetest
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
+	"html/template"
 	"net/http"
 	"net/url"
 	"slices"
@@ -28,6 +30,13 @@ type OAuthApp struct {
 	// Life is how long its tokens last, with a refresh token for the next one;
 	// 0 is for ever and without.
 	Life time.Duration
+	// Ask has people sign in and say yes or no on a page, where otherwise
+	// octocat says yes at once.
+	Ask bool
+	// NoDevice is an app without the device flow, and CodeLife how long a
+	// device's code lasts, in whole seconds; 0 is 15 minutes.
+	NoDevice bool
+	CodeLife time.Duration
 }
 
 // oauth is the state of a Server's OAuth.
@@ -50,13 +59,15 @@ type consent struct {
 	scopes    []string
 	challenge string
 	userCode  string
+	ends      time.Time // of a device's code
 }
 
-// paths are where each provider has its endpoints: to authorize, for tokens,
-// and for devices. Bitbucket's app shows its secret in a header.
+// oauthPaths are where each provider has its endpoints: to authorize, for tokens,
+// for devices, and for the people who have a device's code. Bitbucket's app
+// shows its secret in a header.
 // Source: the documentation of GitHub, GitLab and Bitbucket Cloud.
 var oauthPaths = map[string]string{
-	"/login/oauth/authorize": "authorize", "/login/oauth/access_token": "token", "/login/device/code": "device",
+	"/login/oauth/authorize": "authorize", "/login/oauth/access_token": "token", "/login/device/code": "device", "/login/device": "type",
 	"/oauth/authorize": "authorize", "/oauth/token": "token",
 	"/site/oauth2/authorize": "authorize", "/site/oauth2/access_token": "token",
 }
@@ -91,7 +102,7 @@ func (s *Server) TypeIn(userCode, login string) bool {
 	s.oauth.mu.Lock()
 	defer s.oauth.mu.Unlock()
 	for _, c := range s.oauth.devices {
-		if c.userCode == userCode {
+		if c.userCode == userCode && s.now().Before(c.ends) {
 			c.login, c.denied = login, login == ""
 			return true
 		}
@@ -127,12 +138,16 @@ func (s *Server) serveOAuth(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	switch {
-	case kind == "authorize" && r.Method == http.MethodGet:
+	case kind == "authorize" && (r.Method == http.MethodGet || r.Method == http.MethodPost):
 		s.authorize(w, r)
 	case kind == "token" && r.Method == http.MethodPost:
 		s.giveToken(w, r)
 	case kind == "device" && r.Method == http.MethodPost:
 		s.giveDevice(w, r)
+	case kind == "type" && r.Method == http.MethodGet:
+		asked{Title: "Connect a device", Code: true}.write(w)
+	case kind == "type" && r.Method == http.MethodPost:
+		s.typeIn(w, r)
 	default:
 		http.Error(w, "no such method", http.StatusMethodNotAllowed)
 	}
@@ -150,16 +165,24 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "unknown app, or the callback address is not the registered one", http.StatusBadRequest)
 		return
 	}
+	if app.Ask && r.Method == http.MethodGet {
+		asked{Title: "Let " + app.ID + " in", Text: "It asks for: " + strings.Join(scopesOf(app, q.Get("scope")), ", ")}.write(w)
+		return
+	}
+	login := "octocat"
+	if app.Ask {
+		login = r.PostFormValue("login")
+	}
 	back := url.Values{"state": {q.Get("state")}}
 	code := rand.Text()
 	switch {
 	case q.Get("response_type") != "code" || q.Get("code_challenge_method") != "S256" || len(q.Get("code_challenge")) != 43 || len(q.Get("state")) < 16:
 		back.Set("error", "invalid_request")
-	case s.oauth.deny:
+	case s.oauth.deny, r.PostFormValue("answer") == "Deny":
 		back.Set("error", "access_denied")
 	default:
 		back.Set("code", code)
-		s.oauth.codes[code] = &consent{app: app.ID, login: "octocat", scopes: scopesOf(app, q.Get("scope")), challenge: q.Get("code_challenge")}
+		s.oauth.codes[code] = &consent{app: app.ID, login: login, scopes: scopesOf(app, q.Get("scope")), challenge: q.Get("code_challenge")}
 	}
 	w.Header().Set("Location", app.Callback+"?"+back.Encode())
 	w.WriteHeader(http.StatusFound)
@@ -172,18 +195,67 @@ func scopesOf(app OAuthApp, asked string) []string {
 	return app.Scopes
 }
 
+// asked is a page on which people sign in, without a password, and say yes or
+// no. Its form goes to the page's own address.
+type asked struct {
+	Title, Text string
+	Code        bool // of a device, which they type in
+	Done        bool // and there is nothing more to say
+}
+
+var askedPage = template.Must(template.New("").Parse(`<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<title>{{.Title}}</title>
+<h1>{{.Title}}</h1>
+<p>{{.Text}}</p>
+{{if not .Done}}<form method="post">
+<p><label>Username <input name="login" required></label></p>
+{{if .Code}}<p><label>Code <input name="code" required></label></p>
+{{end}}<button name="answer" value="Allow">Allow</button>
+<button name="answer" value="Deny" formnovalidate>Deny</button>
+</form>
+{{end}}</html>
+`))
+
+func (a asked) write(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	_ = askedPage.Execute(w, a) // the browser went away
+}
+
+// typeIn answers who has typed in a device's code.
+func (s *Server) typeIn(w http.ResponseWriter, r *http.Request) {
+	login := r.PostFormValue("login")
+	if r.PostFormValue("answer") == "Deny" {
+		login = ""
+	}
+	if !s.TypeIn(r.PostFormValue("code"), login) {
+		asked{Title: "Connect a device", Text: "No device shows this code, or it has ended.", Code: true}.write(w)
+		return
+	}
+	asked{Title: "Thank you", Text: "The device goes on by itself.", Done: true}.write(w)
+}
+
 // giveDevice begins a device flow.
 func (s *Server) giveDevice(w http.ResponseWriter, r *http.Request) {
 	s.oauth.mu.Lock()
 	defer s.oauth.mu.Unlock()
 	app, ok := s.oauth.apps[r.FormValue("client_id")]
 	if !ok {
-		refuseOAuth(w, http.StatusNotFound, "not_found")
+		refuseOAuth(w, http.StatusNotFound, "Not Found")
 		return
 	}
+	if app.NoDevice {
+		refuseOAuth(w, http.StatusBadRequest, "device_flow_disabled")
+		return
+	}
+	life := cmp.Or(app.CodeLife, 15*time.Minute)
 	device, user := rand.Text(), rand.Text()[:4]+"-"+rand.Text()[:4]
-	s.oauth.devices[device] = &consent{app: app.ID, scopes: scopesOf(app, r.FormValue("scope")), userCode: user}
-	tell(w, http.StatusOK, object{"device_code": device, "user_code": user, "verification_uri": s.URL + "/login/device", "expires_in": 900, "interval": 1})
+	s.oauth.devices[device] = &consent{app: app.ID, scopes: scopesOf(app, r.FormValue("scope")), userCode: user, ends: s.now().Add(life)}
+	tell(w, http.StatusOK, object{"device_code": device, "user_code": user, "verification_uri": s.URL + "/login/device", "expires_in": int(life.Seconds()), "interval": 1})
 }
 
 // giveToken is the token endpoint.
@@ -207,6 +279,9 @@ func (s *Server) giveToken(w http.ResponseWriter, r *http.Request) {
 		status, problem = http.StatusServiceUnavailable, ""
 	case !known || !device && subtle.ConstantTimeCompare([]byte(secret), []byte(app.Secret.Reveal())) == 0:
 		status, problem = http.StatusUnauthorized, "invalid_client"
+		if r.URL.Path == "/login/oauth/access_token" {
+			status, problem = http.StatusOK, "incorrect_client_credentials"
+		}
 	case f.Get("grant_type") == "authorization_code":
 		if c = s.oauth.codes[f.Get("code")]; c != nil {
 			delete(s.oauth.codes, f.Get("code"))
@@ -227,6 +302,8 @@ func (s *Server) giveToken(w http.ResponseWriter, r *http.Request) {
 		switch d := s.oauth.devices[f.Get("device_code")]; {
 		case d == nil || d.app != id:
 			problem = "incorrect_device_code"
+		case !s.now().Before(d.ends):
+			problem = "expired_token"
 		case d.denied:
 			problem = "access_denied"
 		case d.login == "":

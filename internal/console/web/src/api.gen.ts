@@ -2024,6 +2024,7 @@ export interface ProviderHost {
   git?: string;
   api?: string;
   insecureSsl?: boolean;
+  oauth?: OAuthFlows;
 }
 
 export interface PutAccessKeyPolicyInput {

@@ -8,13 +8,14 @@ import Select from "@cloudscape-design/components/select";
 import SpaceBetween from "@cloudscape-design/components/space-between";
 import Table from "@cloudscape-design/components/table";
 import Tabs from "@cloudscape-design/components/tabs";
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { useSearchParams } from "react-router";
 import { useCall } from "../api";
 import type { SourceCredential } from "../api.gen";
 import { Connect } from "../source/connect";
 import { CheckNow, Disconnect, Facts, Health, ScopeList, Users, useCredentials } from "../source/credential";
 import { kindText, useProviders, type Provider } from "../source/providers";
+import { flash } from "../ui/flash";
 import { Page } from "../ui/page";
 import { Answer, Empty } from "../ui/state";
 import { CredentialStatus } from "../ui/status";
@@ -30,6 +31,16 @@ export default function Credentials() {
   const provider = (c: SourceCredential | undefined) => providers.find((p) => p.serverType === c?.serverType);
   const name = (c: SourceCredential) => provider(c)?.name ?? c.serverType ?? "";
   const choose = (arn: string | undefined) => setParams(arn ? { arn } : {}, { replace: true });
+
+  // Somebody comes back from a provider. What the address says counts if it is so.
+  const connected = params.get("connected");
+  useEffect(() => {
+    if (!connected || !q.data || providers.length === 0) return;
+    const c = q.credentials.find((c) => c.serverType === connected && c.authType === "OAUTH");
+    if (c) flash("success", `Connected to ${name(c)}`, "The page where you began goes on by itself: you can close this one.");
+    choose(c?.arn);
+  }, [connected, q.data, providers.length]); // eslint-disable-line
+
   const connect = (
     <Button variant="primary" onClick={() => setDialog("connect")}>
       Connect

@@ -11,7 +11,7 @@ import { useAction } from "../api";
 import { describe, flash } from "../ui/flash";
 import { isWebAddress } from "../ui/link";
 import { Text } from "../ui/text";
-import { OAuth } from "./oauth";
+import { OAuth, oauthHosts } from "./oauth";
 import { ways, type Provider, type Way } from "./providers";
 
 /** Other choices than to connect, which the place that shows this form adds. */
@@ -33,8 +33,8 @@ interface Props {
 /** The choice of how to connect to a provider, and the fields that it needs. */
 export function Connect({ provider, others = [], onChoice, onSaved }: Props) {
   const list = ways(provider);
-  const oauth = provider.oauth?.web || provider.oauth?.device;
-  const [choice, setChoice] = useState(list[0]?.authType ?? (oauth ? "OAUTH" : ""));
+  const oauth = oauthHosts(provider).length > 0;
+  const [choice, setChoice] = useState(oauth ? "OAUTH" : (list[0]?.authType ?? ""));
   const way = list.find((w) => w.authType === choice);
 
   if (!provider.known && !provider.hosts?.length) {

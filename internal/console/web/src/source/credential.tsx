@@ -27,9 +27,11 @@ export function useCredentials() {
 /** The state of a credential, the reason for it, and what each missing scope would be for. */
 export function Health({ credential, provider }: { credential: SourceCredential; provider?: Provider }) {
   const missing = credential.missingScopes ?? [];
-  const links = (provider?.tokenUrls ?? []).filter((t) => isWebAddress(t.url));
+  const oauth = credential.authType === "OAUTH";
+  const links = oauth ? [] : (provider?.tokenUrls ?? []).filter((t) => isWebAddress(t.url));
   const bad = ["EXPIRED", "REVOKED"].includes(credential.state ?? "");
-  if (missing.length === 0 && !credential.detail && !bad && credential.state !== "EXPIRING") return null;
+  const wanting = missing.length > 0 || bad || credential.state === "EXPIRING";
+  if (!credential.detail && !wanting) return null;
   return (
     <Alert
       type={bad ? "error" : missing.length || credential.state === "EXPIRING" ? "warning" : "info"}
@@ -48,7 +50,12 @@ export function Health({ credential, provider }: { credential: SourceCredential;
           ))}
         </ul>
       )}
-      {(missing.length > 0 || bad || credential.state === "EXPIRING") &&
+      {wanting && oauth && (
+        <div>
+          {missing.length > 0 && `The settings of the OAuth app at ${credential.hosts?.join(", ")} may leave them out. `}Choose Replace, and connect again.
+        </div>
+      )}
+      {wanting &&
         links.map((l) => (
           <div key={l.url}>
             <CloudscapeLink external href={l.url}>
@@ -79,13 +86,13 @@ export function Facts({ credential: c, brief }: { credential: SourceCredential; 
     { label: "User", value: c.user ? <Text>{c.user}</Text> : "The provider does not tell" },
     { label: "State", value: <CredentialStatus state={c.state} /> },
     { label: "Kind", value: kindText(c.authType, c.kind) },
-    { label: "Expires", value: c.expires ? <Time at={c.expires} /> : c.authType === "SECRETS_MANAGER" ? "-" : "Never, or the provider does not tell" },
+    { label: "Expires", value: c.expires ? <Time at={c.expires} /> : c.authType === "SECRETS_MANAGER" ? "-" : c.authType === "OAUTH" ? "Never" : "Never, or the provider does not tell" },
     { label: "Scopes", value: <ScopeList scopes={c.scopes} /> },
     { label: "Sent to", value: c.hosts?.length ? <Text>{c.hosts.join(", ")}</Text> : "No host is listed" },
   ];
   if (!brief) {
     items.push(
-      { label: "Imported", value: <Time at={c.imported ?? c.created} /> },
+      { label: c.authType === "OAUTH" ? "Connected" : "Imported", value: <Time at={c.imported ?? c.created} /> },
       { label: "Last checked", value: <Time at={c.lastChecked} /> },
       {
         label: "Last used",

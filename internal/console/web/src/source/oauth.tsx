@@ -1,4 +1,4 @@
-import Alert from "@cloudscape-design/components/alert";
+import Alert, { type AlertProps } from "@cloudscape-design/components/alert";
 import Box from "@cloudscape-design/components/box";
 import Button from "@cloudscape-design/components/button";
 import CloudscapeLink from "@cloudscape-design/components/link";
@@ -6,124 +6,149 @@ import FormField from "@cloudscape-design/components/form-field";
 import Select from "@cloudscape-design/components/select";
 import SpaceBetween from "@cloudscape-design/components/space-between";
 import Spinner from "@cloudscape-design/components/spinner";
-import { useEffect, useState } from "react";
-import { call, queries, type Output } from "../api";
+import { useEffect, useRef, useState, useSyncExternalStore } from "react";
+import { call, queries, session, useCall, type Output } from "../api";
+import type { OAuthFlow } from "../api.gen";
 import { describe, flash } from "../ui/flash";
 import { isWebAddress } from "../ui/link";
 import { Copyable, Text } from "../ui/text";
+import { Time } from "../ui/time";
 import type { Provider } from "./providers";
+
+/** The hosts of a provider at which there is an app to connect with. */
+export function oauthHosts(provider: Provider) {
+  return (provider.hosts ?? []).filter((h) => h.oauth?.web || h.oauth?.device);
+}
+
+/** A connection that was begun here. */
+type Begun = Output<"StartOAuth"> & { flow: OAuthFlow; host: string; blocked?: boolean };
 
 /**
  * Connects by the provider's own pages. The web flow opens them in another
- * tab, so that nothing typed here is lost; the device flow shows a code.
+ * tab, so that nothing typed here is lost; the device flow shows a code. Either
+ * way the server is asked how it goes, and this page goes on by itself.
  */
 export function OAuth({ provider, onDone }: { provider: Provider; onDone?: () => void }) {
-  const hosts = provider.hosts ?? [];
-  const [host, setHost] = useState(hosts[0]?.name);
-  const [device, setDevice] = useState<Output<"StartOAuth">>();
-  const [problem, setProblem] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
-  const [opened, setOpened] = useState<string>();
+  const hosts = oauthHosts(provider);
+  const [name, setName] = useState(hosts[0]?.name);
+  const host = hosts.find((h) => h.name === name) ?? hosts[0];
+  const [begun, setBegun] = useState<Begun>();
+  const [problem, setProblem] = useState<string>();
+  const [busy, setBusy] = useState<OAuthFlow>();
+  const box = useRef<AlertProps.Ref>(null);
+  const ended = useSyncExternalStore(session.subscribe, session.ended);
+  const wait = (begun?.interval ?? 5) * 1_000;
+  const answer = useCall("PollOAuth", { flowId: begun?.flowId ?? "" }, { skip: !begun || ended, poll: (d) => (!d || d.state === "PENDING") && wait });
 
-  async function start(flow: "WEB" | "DEVICE") {
+  async function start(flow: OAuthFlow) {
     setProblem(undefined);
-    setBusy(true);
+    setBusy(flow);
+    // Before anything is asked: browsers open a tab for a click, and not for an answer.
+    const tab = flow === "WEB" ? window.open("", "_blank") : null;
     try {
-      const started = await call("StartOAuth", { serverType: provider.serverType, flow, ...(!provider.known && host && { host }) });
-      if (flow === "DEVICE") setDevice(started);
-      else if (isWebAddress(started.authorizeUrl)) {
-        setOpened(started.authorizeUrl);
-        window.open(started.authorizeUrl, "_blank", "noopener");
-      } else throw new Error("The server gave no address to go to.");
+      const started = await call("StartOAuth", { serverType: provider.serverType, flow, host: host?.name });
+      if (flow === "WEB" && !isWebAddress(started.authorizeUrl)) throw new Error("The server gave no address to go to.");
+      const opened = tab && !tab.closed;
+      if (opened) {
+        tab.opener = null;
+        tab.location.replace(started.authorizeUrl!);
+      }
+      setBegun({ ...started, flow, host: host?.name ?? "", blocked: flow === "WEB" && !opened });
     } catch (e) {
-      setProblem(e);
+      tab?.close();
+      if (!session.ended()) setProblem(describe(e)); // the shell says that it has
     }
-    setBusy(false);
+    setBusy(undefined);
   }
 
   useEffect(() => {
-    if (!device?.flowId) return;
-    let timer: ReturnType<typeof setTimeout>;
-    let gone = false;
-    const ask = async () => {
-      try {
-        const { state, message } = await call("PollOAuth", { flowId: device.flowId! });
-        if (gone) return;
-        if (state === "DONE") {
-          setDevice(undefined);
-          flash("success", `Connected to ${provider.name}`);
-          await queries.invalidateQueries();
-          onDone?.();
-          return;
-        }
-        if (state !== "PENDING") {
-          setDevice(undefined);
-          setProblem(new Error(message || (state === "DENIED" ? `The request was declined at ${provider.name}.` : "The code has ended. Start again.")));
-          return;
-        }
-      } catch (e) {
-        if (gone) return;
-        setProblem(e);
-      }
-      timer = setTimeout(() => void ask(), (device.interval ?? 5) * 1000);
-    };
-    timer = setTimeout(() => void ask(), (device.interval ?? 5) * 1000);
-    return () => {
-      gone = true;
-      clearTimeout(timer);
-    };
-  }, [device]); // eslint-disable-line
+    if (!begun || ended || answer.isFetching) return; // an error may be of the session before
+    if (answer.error) {
+      if (answer.error.temporary) return; // it is asked again
+      setBegun(undefined);
+      setProblem(describe(answer.error));
+    } else if (answer.data?.state === "DONE") {
+      setBegun(undefined);
+      flash("success", `Connected to ${provider.name}`);
+      void queries.invalidateQueries().then(() => onDone?.());
+    } else if (answer.data && answer.data.state !== "PENDING") {
+      setBegun(undefined);
+      setProblem(answer.data.message ?? "The connection failed. Connect again.");
+    }
+  }, [begun, ended, answer.data, answer.error, answer.isFetching]); // eslint-disable-line
+
+  useEffect(() => {
+    // What had the focus may be gone.
+    if ((begun || problem) && document.activeElement === document.body) box.current?.focus();
+  }, [begun, problem]);
 
   return (
     <SpaceBetween size="m">
       {hosts.length > 1 && (
         <FormField label="Host">
           <Select
-            selectedOption={host ? { value: host, label: host } : null}
+            disabled={!!begun}
+            selectedOption={host ? { value: host.name, label: host.name } : null}
             options={hosts.map((h) => ({ value: h.name, label: h.name }))}
-            onChange={(e) => setHost(e.detail.selectedOption.value)}
+            onChange={(e) => setName(e.detail.selectedOption.value)}
           />
         </FormField>
       )}
-      {problem ? (
-        <Alert type="error">
-          <Text lines>{describe(problem)}</Text>
-        </Alert>
-      ) : null}
-      {opened && (
-        <Alert type="info" header={`Go on at ${provider.name}`}>
-          Its page is open in another tab. When you have agreed there, come back: this page then shows the connection.{" "}
-          <CloudscapeLink external href={opened}>
-            Open it again
-          </CloudscapeLink>
-        </Alert>
+      {problem && (
+        <div role="alert">
+          <Alert type="error" ref={box} header="Not connected">
+            <Text lines>{problem}</Text>
+          </Alert>
+        </div>
       )}
-      {device ? (
-        <Alert type="info" header="Enter this code at the provider">
+      {begun ? (
+        <Alert
+          type={begun.blocked ? "warning" : "info"}
+          ref={box}
+          header={`${begun.flow === "DEVICE" ? "Enter this code at" : "Go on at"} ${begun.host}`}
+          action={<Button onClick={() => setBegun(undefined)}>Cancel</Button>}
+        >
           <SpaceBetween size="xs">
-            <Box fontSize="heading-l">
-              <Copyable what="the code">{device.userCode ?? ""}</Copyable>
-            </Box>
-            {isWebAddress(device.verificationUrl) && (
-              <CloudscapeLink external href={device.verificationUrl}>
-                {device.verificationUrl}
-              </CloudscapeLink>
+            {begun.flow === "DEVICE" ? (
+              <>
+                <Box fontSize="heading-l">
+                  <Copyable what="the code">{begun.userCode ?? ""}</Copyable>
+                </Box>
+                {isWebAddress(begun.verificationUrl) && (
+                  <CloudscapeLink external href={begun.verificationUrl} externalIconAriaLabel="Opens in a new tab">
+                    {begun.verificationUrl}
+                  </CloudscapeLink>
+                )}
+              </>
+            ) : (
+              <>
+                <div>
+                  {begun.blocked ? "The browser opened no tab for it. Open it yourself, and answer there." : "Its page is open in another tab. Answer there."} This page then goes on by
+                  itself.
+                </div>
+                <CloudscapeLink external href={begun.authorizeUrl} externalIconAriaLabel="Opens in a new tab">
+                  {begun.blocked ? `Open ${begun.host}` : "Open it again"}
+                </CloudscapeLink>
+              </>
             )}
-            <div role="status">
-              <Spinner /> Waiting until you have
+            <div>
+              <span role="status">
+                <Spinner /> {begun.flow === "DEVICE" ? "Waiting until you have entered it." : "Waiting for your answer."}
+              </span>{" "}
+              {begun.flow === "DEVICE" ? "The code" : "This"} ends <Time at={begun.expires} />.
             </div>
           </SpaceBetween>
         </Alert>
       ) : (
         <SpaceBetween direction="horizontal" size="xs">
-          {provider.oauth?.web && (
-            <Button onClick={() => void start("WEB")} loading={busy}>
+          {host?.oauth?.web && (
+            <Button onClick={() => void start("WEB")} loading={busy === "WEB"} disabled={busy === "DEVICE"}>
               Connect to {provider.name}
             </Button>
           )}
-          {provider.oauth?.device && (
-            <Button onClick={() => void start("DEVICE")} loading={busy}>
-              {provider.oauth.web ? "Connect with a code" : `Connect to ${provider.name}`}
+          {host?.oauth?.device && (
+            <Button onClick={() => void start("DEVICE")} loading={busy === "DEVICE"} disabled={busy === "WEB"}>
+              {host.oauth.web ? "Connect with a code" : `Connect to ${provider.name}`}
             </Button>
           )}
         </SpaceBetween>

@@ -1,5 +1,6 @@
 import StatusIndicator, { type StatusIndicatorProps } from "@cloudscape-design/components/status-indicator";
 import type { CredentialState, StatusType } from "../api.gen";
+import { Text } from "./text";
 
 const build: Record<StatusType, [StatusIndicatorProps.Type, string]> = {
   SUCCEEDED: ["success", "Succeeded"],
@@ -28,5 +29,9 @@ const credential: Record<CredentialState, [StatusIndicatorProps.Type, string]> =
 /** How good a source credential is. */
 export function CredentialStatus({ state }: { state: CredentialState | undefined }) {
   const [type, text] = state ? credential[state] : (["pending", "Unknown"] as const);
-  return <StatusIndicator type={type}>{text}</StatusIndicator>;
+  return (
+    <StatusIndicator type={type}>
+      <Text>{text}</Text>
+    </StatusIndicator>
+  );
 }

@@ -30,13 +30,13 @@ function ago(seconds: number): string {
 
 /** A point in time, seconds since 1970 as the API gives it: how long ago, and exactly when pointed at. */
 export function Time({ at, exact }: { at: number | undefined; exact?: boolean }) {
-  const n = useSyncExternalStore(subscribe, () => now);
+  useSyncExternalStore(subscribe, () => now); // shown anew now and then, by the clock itself: what has just happened is not to come
   if (at === undefined) return <>-</>;
   const date = new Date(at * 1000);
   const full = absolute.format(date);
   return (
     <time dateTime={date.toISOString()} title={full}>
-      {exact ? full : ago(at - n / 1000)}
+      {exact ? full : ago(at - Date.now() / 1000)}
     </time>
   );
 }
