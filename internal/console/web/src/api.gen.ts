@@ -2122,7 +2122,8 @@ export interface StartOAuthOutput {
 }
 
 export interface TestWebhookInput {
-  projectName: string;
+  projectName?: string;
+  source?: TestedSource;
   headers?: WebhookHeader[];
   payload: string;
   filterGroups?: Filter[][];
@@ -2132,6 +2133,11 @@ export interface TestWebhookInput {
 export interface TestWebhookOutput {
   results?: DeliveryResult[];
   delivery?: WebhookDelivery;
+}
+
+export interface TestedSource {
+  type: string;
+  location: string;
 }
 
 export interface TokenUrl {
