@@ -290,7 +290,7 @@ function Tester({ project, groups, provider, location }: { project: string | und
           <Textarea value={payload} onChange={(e) => setPayload(e.detail.value)} rows={8} spellcheck={false} />
         </FormField>
         <SpaceBetween direction="horizontal" size="xs">
-          {example.push && <Button onClick={() => setPayload(example.push)}>Insert a sample push</Button>}
+          <Button onClick={() => setPayload(example.push)}>Insert a sample push</Button>
           <Button
             loading={test.isPending}
             disabled={!payload.trim() || !location}
@@ -311,6 +311,7 @@ function Tester({ project, groups, provider, location }: { project: string | und
                 <Text>{[r.event && words(r.event), r.headRef, r.baseRef && `into ${r.baseRef}`, (r.login || r.actor) && `by ${[r.login, r.actor].filter(Boolean).join(", account ID ")}`].filter(Boolean).join(" ")}</Text>
               </Box>
               {r.reason && <Text lines>{r.reason}</Text>}
+              {r.note && <Text lines>{r.note}</Text>}
               <ul className="plain">
                 {(r.groups ?? []).map((g) => (
                   <li key={g.group}>
