@@ -34,7 +34,7 @@ var Contract = api.Model{
 		{Name: "ResolveSourceCredentials", Input: 93, Output: 94, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
 		{Name: "StartOAuth", Input: 103, Output: 104, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
 		{Name: "TestWebhook", Input: 107, Output: 108, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
-		{Name: "UpdateWebhookPolling", Input: 112, Output: 113, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
+		{Name: "UpdateWebhookPolling", Input: 113, Output: 114, Errors: []string{"InvalidInputException", "ResourceNotFoundException"}},
 	},
 }
 
@@ -210,6 +210,6 @@ func Calls(s Service) map[string]func(context.Context, []byte) (any, error) {
 		"ResolveSourceCredentials":  api.Call(&Contract, 93, s.ResolveSourceCredentials),
 		"StartOAuth":                api.Call(&Contract, 103, s.StartOAuth),
 		"TestWebhook":               api.Call(&Contract, 107, s.TestWebhook),
-		"UpdateWebhookPolling":      api.Call(&Contract, 112, s.UpdateWebhookPolling),
+		"UpdateWebhookPolling":      api.Call(&Contract, 113, s.UpdateWebhookPolling),
 	}
 }

@@ -505,6 +505,7 @@ type StartOAuthOutput struct {
 // TestWebhookInput is a structure of the model.
 type TestWebhookInput struct {
 	ProjectName  *string         `json:"projectName,omitzero"`
+	Source       *TestedSource   `json:"source,omitzero"`
 	Headers      []WebhookHeader `json:"headers,omitzero"`
 	Payload      *string         `json:"payload,omitzero"`
 	FilterGroups [][]Filter      `json:"filterGroups,omitzero"`
@@ -515,6 +516,12 @@ type TestWebhookInput struct {
 type TestWebhookOutput struct {
 	Results  []DeliveryResult `json:"results,omitzero"`
 	Delivery *WebhookDelivery `json:"delivery,omitzero"`
+}
+
+// TestedSource is a structure of the model.
+type TestedSource struct {
+	Type     *string `json:"type,omitzero"`
+	Location *string `json:"location,omitzero"`
 }
 
 // TokenUrl is a structure of the model.

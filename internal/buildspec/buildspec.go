@@ -191,6 +191,9 @@ func parse(text []byte) (root ast.Node, problem *Error) {
 		var syntax *yaml.SyntaxError
 		if errors.As(err, &syntax) {
 			e.Message = "not valid YAML: " + syntax.Message
+			if strings.Contains(syntax.Message, "'\t'") {
+				e.Message = "not valid YAML: a tab stands where YAML wants blanks; indent with those"
+			}
 			if syntax.Token != nil && syntax.Token.Position != nil {
 				e.Line, e.Column = syntax.Token.Position.Line, syntax.Token.Position.Column
 			}

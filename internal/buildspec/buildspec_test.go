@@ -95,7 +95,7 @@ func TestParse_Refuses(t *testing.T) {
 		{"bad shell", "version: 0.2\nenv:\n  shell: fish\nphases:\n  build:\n    commands: [a]\n", 3, 10, "shell"},
 		{"bad user", "version: 0.2\nrun-as: ../x\nphases:\n  build:\n    commands: [a]\n", 2, 9, "not the name of a Linux user"},
 		{"bad on-failure", head + "    on-failure: MAYBE\n    commands: [a]\n", 4, 17, "invalid on-failure"},
-		{"tab", "version: 0.2\nphases:\n\tbuild:\n", 3, 1, "not valid YAML"},
+		{"tab", "version: 0.2\nphases:\n\tbuild:\n", 3, 1, "not valid YAML: a tab stands where YAML wants blanks"},
 		{"unclosed quote", "version: 0.2\nphases: \"x\n", 2, 9, "not valid YAML"},
 		{"unknown alias", head + "    commands: [*nothing]\n", 4, 16, "no anchor"},
 		{"deep", "version: " + strings.Repeat("[", 100000), 1, 1, "too deeply"},

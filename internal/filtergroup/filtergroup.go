@@ -383,12 +383,22 @@ func show(s string) string {
 
 func cut(s string) string { return forge.Cut(s, 100) }
 
+// Known are those of the events that a provider tells of which filters can
+// name: a comment is none, and there are no runner builds yet.
+func Known(told []forge.EventType) []forge.EventType {
+	var list []forge.EventType
+	for _, e := range told {
+		if slices.Contains(types, e) && e != forge.WorkflowJobQueued {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
 func join(list []forge.EventType) string {
 	var names []string
-	for _, e := range list {
-		if slices.Contains(types, e) && e != forge.WorkflowJobQueued { // a comment is told of and no event to filter
-			names = append(names, string(e))
-		}
+	for _, e := range Known(list) {
+		names = append(names, string(e))
 	}
 	return strings.Join(names, ", ")
 }

@@ -204,7 +204,8 @@ func (c REST) Strange(provider string, a *Reply) *Error {
 }
 
 // Clean makes another's words fit to be shown: short, on one line, without the
-// token and what else is to be hidden.
+// token and what else is to be hidden, and without a full stop, since the
+// sentence goes on.
 func (c REST) Clean(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == unicode.ReplacementChar {
@@ -217,7 +218,7 @@ func (c REST) Clean(text string) string {
 			text = strings.ReplaceAll(text, t, "***")
 		}
 	}
-	return Cut(text, maxText)
+	return Cut(strings.TrimSuffix(text, "."), maxText)
 }
 
 // Cut shortens s to n characters, the last of which then is an ellipsis.

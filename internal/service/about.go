@@ -5,6 +5,7 @@ import (
 
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/api/corbel"
+	"github.com/corbel-build/corbel/internal/filtergroup"
 )
 
 // About is what DescribeServer tells of the installation.
@@ -30,7 +31,7 @@ func (s CorbelService) DescribeServer(context.Context, *corbel.DescribeServerInp
 			ServerType: new(string(server)), Name: new(serverNames[api.SourceType(server)]), Known: new(server == p.Server), GitUserHint: some(p.UserHint),
 			Hosts: []corbel.ProviderHost{}, TokenUrls: []corbel.TokenUrl{}, AuthTypes: texts(p.Auth),
 			Oauth:  &corbel.OAuthFlows{Web: new(false), Device: new(false)}, // of some host
-			Scopes: []corbel.AskedScope{}, Events: texts(p.Deliveries.Events), ApproverRoles: texts(p.Deliveries.Roles),
+			Scopes: []corbel.AskedScope{}, Events: texts(filtergroup.Known(p.Deliveries.Events)), ApproverRoles: texts(p.Deliveries.Roles),
 		}
 		for _, h := range s.Hosts.For(server) {
 			web, device := s.Checker.OAuth.Flows(h)

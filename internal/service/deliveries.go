@@ -128,9 +128,12 @@ func (s *Service) deliver(ctx context.Context, operation string, d store.Deliver
 }
 
 // TestWebhook says what would come of a payload, with the project's filter
-// groups or those that are given. It needs no signature, and with start puts
-// the payload into the inbox like a delivery: whatever the payload claims then
-// holds, so this takes the right to start builds.
+// groups or those that are given. With given groups the project needs no
+// webhook, and source can stand in the place of a project: then no provider is
+// asked, no credential is used, and what the payload does not have is not
+// known. It needs no signature, and with start puts the payload into the inbox
+// like a delivery: whatever the payload claims then holds, so this takes the
+// right to start builds.
 func (s CorbelService) TestWebhook(ctx context.Context, in *corbel.TestWebhookInput) (*corbel.TestWebhookOutput, error) {
 	p := access.From(ctx)
 	if value(in.Start) {
@@ -142,7 +145,7 @@ func (s CorbelService) TestWebhook(ctx context.Context, in *corbel.TestWebhookIn
 			return nil, err
 		}
 	}
-	project, w, err := s.webhook(ctx, p.Scope, *in.ProjectName)
+	project, w, err := s.tested(ctx, p.Scope, in)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +167,10 @@ func (s CorbelService) TestWebhook(ctx context.Context, in *corbel.TestWebhookIn
 		if err := filtergroup.Check(groups, provider.Deliveries.Events, forge.OwnerKind(w.Kind)); err != nil {
 			return nil, api.InvalidInputException("Invalid filterGroups: %v", err)
 		}
-		hook = &api.Webhook{FilterGroups: groups, PullRequestBuildPolicy: hook.PullRequestBuildPolicy}
+		hook = &api.Webhook{FilterGroups: groups}
+		if project.Webhook != nil {
+			hook.PullRequestBuildPolicy = project.Webhook.PullRequestBuildPolicy
+		}
 	}
 	h := http.Header{}
 	for _, one := range in.Headers {
@@ -181,7 +187,7 @@ func (s CorbelService) TestWebhook(ctx context.Context, in *corbel.TestWebhookIn
 	}
 	out := &corbel.TestWebhookOutput{Results: []corbel.DeliveryResult{}}
 	for _, e := range events {
-		out.Results = append(out.Results, describeResult(s.try(ctx, w, project, hook, e)))
+		out.Results = append(out.Results, describeResult(s.try(ctx, w, project, hook, e, in.Source == nil)))
 	}
 	if value(in.Start) {
 		if out.Delivery, err = s.deliver(ctx, "TestWebhook", d, "a payload"); err != nil {
@@ -191,9 +197,39 @@ func (s CorbelService) TestWebhook(ctx context.Context, in *corbel.TestWebhookIn
 	return out, nil
 }
 
+// tested is the project whose webhook a payload is for. Where that has none, or
+// there is no project yet, they are as they would be with the source.
+func (s CorbelService) tested(ctx context.Context, scope store.Scope, in *corbel.TestWebhookInput) (*api.Project, store.Webhook, error) {
+	var project *api.Project
+	switch {
+	case (in.ProjectName == nil) == (in.Source == nil):
+		return nil, store.Webhook{}, api.InvalidInputException("Invalid source: give projectName, or the source of a project that there is not yet, and not both")
+	case in.ProjectName != nil:
+		var err error
+		if project, err = s.project(ctx, s.Store, scope, *in.ProjectName); err != nil {
+			return nil, store.Webhook{}, err
+		}
+		if project.Webhook != nil || in.FilterGroups == nil || value(in.Start) {
+			return s.webhook(ctx, scope, *in.ProjectName)
+		}
+	case in.FilterGroups == nil || value(in.Start):
+		return nil, store.Webhook{}, api.InvalidInputException("Invalid source: without a project there are no filter groups but those that are given, and no build can start")
+	default:
+		project = &api.Project{Name: new(""), Source: &api.ProjectSource{Type: api.SourceType(*in.Source.Type), Location: in.Source.Location}}
+	}
+	repo, err := s.Hosts.Locate(project.Source.Type, value(project.Source.Location))
+	if err != nil {
+		return nil, store.Webhook{}, api.InvalidInputException("Invalid source: %v", err)
+	}
+	return project, store.Webhook{
+		Scope: scope, Project: *project.Name, Source: project.Source.Type, Host: repo.Host.Name, Owner: repo.Name, Kind: string(forge.OfRepository),
+	}, nil
+}
+
 // try says what would come of an event with the filters of hook. It asks the
-// provider for what the payload does not have, as for a delivery.
-func (s *Service) try(ctx context.Context, w store.Webhook, project *api.Project, hook *api.Webhook, e forge.Event) store.Result {
+// provider for what the payload does not have, as for a delivery, if it may ask
+// and the provider has it. Else the result notes what is not known.
+func (s *Service) try(ctx context.Context, w store.Webhook, project *api.Project, hook *api.Webhook, e forge.Event, mayAsk bool) store.Result {
 	r := delivery.Describe(e)
 	if e.Type == forge.NotOfInterest {
 		r.Outcome, r.Reason = "IGNORED", e.Note
@@ -211,7 +247,19 @@ func (s *Service) try(ctx context.Context, w store.Webhook, project *api.Project
 		r.Outcome, r.Reason = "FAILED", err.Error()
 		return r
 	}
+	// unknown notes what the provider does not tell. Any other error stays.
+	unknown := func(what string, err error) error {
+		said, ok := errors.AsType[*forge.Error](err)
+		if !errors.Is(err, errNotAsked) && !errors.Is(err, credential.ErrNoCredential) && (!ok || said.Kind != nil || said.Worthwhile) {
+			return err
+		}
+		r.Note = strings.TrimPrefix(r.Note+"; ", "; ") + fmt.Sprintf("%s not known: %v", what, err)
+		return nil
+	}
 	ask := func(call func(ctx context.Context, f forge.Forge, t forge.Token, repo forge.Repository) error) error {
+		if !mayAsk {
+			return errNotAsked
+		}
 		src := delivery.Source(s.Hosts, w, project, e)
 		a, err := s.Checker.Resolve(ctx, w.Scope, src, project.Source)
 		if err != nil {
@@ -226,10 +274,10 @@ func (s *Service) try(ctx context.Context, w store.Webhook, project *api.Project
 		return call(ctx, s.Checker.Forges[a.ServerType], t, a.Repository)
 	}
 	if e.Message == "" && e.SHA != "" && filtergroup.NeedsMessage(hook.FilterGroups) {
-		if err := ask(func(ctx context.Context, f forge.Forge, t forge.Token, repo forge.Repository) (err error) {
+		if err := unknown("the message of commit "+forge.Cut(e.SHA, 64)+" is", ask(func(ctx context.Context, f forge.Forge, t forge.Token, repo forge.Repository) (err error) {
 			e.Message, err = f.Message(ctx, repo.Host, t, repo.Name, e.SHA)
 			return err
-		}); err != nil {
+		})); err != nil {
 			return failed(fmt.Errorf("read the message of commit %s: %w", e.SHA, err))
 		}
 	}
@@ -245,10 +293,10 @@ func (s *Service) try(ctx context.Context, w store.Webhook, project *api.Project
 			paths, complete, err = f.ChangedFiles(ctx, repo.Host, t, repo.Name, number, e.Before, e.SHA)
 			return err
 		})
-		if errors.Is(err, credential.ErrNoCredential) {
-			return e.Files, false, nil
+		if err != nil {
+			return e.Files, false, unknown("the files that have changed are", err)
 		}
-		return paths, complete, err
+		return paths, complete, nil
 	})
 	if err != nil {
 		return failed(err)
@@ -262,6 +310,9 @@ func (s *Service) try(ctx context.Context, w store.Webhook, project *api.Project
 	}
 	return r
 }
+
+// errNotAsked says why something is not known that a delivery would ask for.
+var errNotAsked = errors.New("the payload does not have it, and without a project no provider is asked")
 
 // DescribeWebhook tells what CodeBuild's API does not of a webhook: where it
 // is, when it last heard something, what was refused, and in which ways

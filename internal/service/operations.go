@@ -154,7 +154,7 @@ var OwnOperations = []Operation{
 
 	{"ListWebhookDeliveries", Full, "`corbel webhook deliveries`"},
 	{"RedeliverWebhook", Full, "`corbel webhook redeliver`"},
-	{"TestWebhook", Full, "`corbel webhook replay`"},
+	{"TestWebhook", Full, "`corbel webhook replay`; with `source` in place of a project, which needs the right for all (`*`), no provider is asked"},
 	{"DescribeWebhook", Full, "`corbel webhook who`"},
 	{"UpdateWebhookPolling", Full, "`corbel webhook poll`"},
 	{"ListPendingApprovals", Full, "`corbel webhook approvals`"},

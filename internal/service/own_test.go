@@ -13,6 +13,8 @@ import (
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/api/corbel"
 	"github.com/corbel-build/corbel/internal/access"
+	"github.com/corbel-build/corbel/internal/filtergroup"
+	"github.com/corbel-build/corbel/internal/forge"
 	"github.com/corbel-build/corbel/internal/phase"
 	"github.com/corbel-build/corbel/internal/store"
 )
@@ -63,6 +65,13 @@ func TestDescribeServer(t *testing.T) {
 	byType := map[string]corbel.SourceProvider{}
 	for _, p := range got.Providers {
 		byType[*p.ServerType] = p
+		for _, e := range p.Events {
+			groups := [][]api.WebhookFilter{{{Type: api.WebhookFilterTypeEVENT, Pattern: &e}}}
+			told, _ := b.Hosts.Provider(api.ServerType(*p.ServerType))
+			if err := filtergroup.Check(groups, told.Deliveries.Events, forge.OfRepository); err != nil {
+				t.Errorf("%s offers %s, and refuses it: %v", *p.ServerType, e, err)
+			}
+		}
 		if len(p.AuthTypes) == 0 || len(p.Scopes) == 0 || len(p.TokenUrls) != len(p.Hosts) {
 			t.Errorf("%s: %+v", *p.ServerType, p)
 		}

@@ -1243,7 +1243,7 @@ func TestDeleteProject_RemovesTheHook(t *testing.T) {
 		at, err := h.Store.NextRemoval(h.ctx)
 		return err == nil && at.After(h.Now())
 	})
-	h.until("the provider was asked", func() bool { return len(h.host.Requests()) > 2 })
+	h.until("the provider was asked", func() bool { return h.host.Used(h.token.Value) > 2 })
 	stop()
 	if len(h.host.Hooks(h.repo)) != 1 {
 		t.Error("the provider has no hook any more, and should have been down")
@@ -1859,4 +1859,78 @@ func TestDeliveries_OneWebhookHoldsUpNoOther(t *testing.T) {
 		list, err := h.Store.Deliveries(h.ctx, other, 0, 1)
 		return err == nil && list[0].State == store.Done && list[0].Results[0].Outcome == "STARTED"
 	})
+}
+
+// Filter groups are tried before there is a webhook: with the project, whose
+// provider then is asked, or with a source alone, for which nobody is.
+func TestTestWebhook_Before(t *testing.T) {
+	t.Parallel()
+	h := newHookBench(t, kinds["GitHub"])
+	s := CorbelService{h.Service}
+	sha := strings.Repeat("a", 40)
+	payload := `{"ref":"refs/heads/main","before":"` + strings.Repeat("b", 40) + `","after":"` + sha + `","repository":{"id":1,"full_name":"octo/app"},"sender":{"id":1,"login":"octocat"},"commits":[]}`
+	groups := func(filters ...[2]string) [][]corbel.Filter {
+		list := []corbel.Filter{{Type: "EVENT", Pattern: new("PUSH")}}
+		for _, f := range filters {
+			list = append(list, corbel.Filter{Type: corbel.FilterType(f[0]), Pattern: &f[1]})
+		}
+		return [][]corbel.Filter{list}
+	}
+	source := func(location string) *corbel.TestedSource {
+		return &corbel.TestedSource{Type: new("GITHUB"), Location: &location}
+	}
+	here := source("https://github.com/octo/app.git")
+	for _, c := range []struct {
+		name          string
+		in            corbel.TestWebhookInput
+		outcome, note string
+	}{
+		{"source", corbel.TestWebhookInput{Source: here, FilterGroups: groups([2]string{"HEAD_REF", "main"})}, "WOULD_START", ""},
+		{"source that does not match", corbel.TestWebhookInput{Source: here, FilterGroups: groups([2]string{"HEAD_REF", "topic"})}, "NO_MATCH", ""},
+		{"another source", corbel.TestWebhookInput{Source: source("https://github.com/octo/other.git"), FilterGroups: groups()}, "IGNORED", ""},
+		{"source, no message", corbel.TestWebhookInput{Source: here, FilterGroups: groups([2]string{"COMMIT_MESSAGE", "x"})}, "NO_MATCH", "without a project no provider is asked"},
+		{"source, no groups", corbel.TestWebhookInput{Source: here, FilterGroups: [][]corbel.Filter{}}, "WOULD_START", ""},
+		{"project", corbel.TestWebhookInput{ProjectName: new("app"), FilterGroups: groups()}, "WOULD_START", ""},
+		{"project, unknown commit", corbel.TestWebhookInput{ProjectName: new("app"), FilterGroups: groups([2]string{"COMMIT_MESSAGE", "x"})}, "NO_MATCH", "the message of commit " + sha + " is not known: github.com"},
+	} {
+		c.in.Headers, c.in.Payload = []corbel.WebhookHeader{{Name: new("X-GitHub-Event"), Value: new("push")}}, &payload
+		asked := h.host.Used(h.token.Value)
+		out, err := s.TestWebhook(h.ctx, &c.in)
+		if err != nil || len(out.Results) != 1 {
+			t.Errorf("%s: %v, %v", c.name, out, err)
+			continue
+		}
+		if r := out.Results[0]; string(r.Outcome) != c.outcome || !strings.Contains(value(r.Note), c.note) || c.note == "" && r.Note != nil {
+			t.Errorf("%s: %s, %s, %s", c.name, r.Outcome, value(r.Reason), value(r.Note))
+		}
+		if c.in.Source != nil && h.host.Used(h.token.Value) != asked {
+			t.Errorf("%s: the provider was asked", c.name)
+		}
+	}
+	for name, in := range map[string]corbel.TestWebhookInput{
+		"neither":                   {FilterGroups: groups()},
+		"both":                      {ProjectName: new("app"), Source: here, FilterGroups: groups()},
+		"source without groups":     {Source: here},
+		"source that starts":        {Source: here, FilterGroups: groups(), Start: new(true)},
+		"source without provider":   {Source: &corbel.TestedSource{Type: new("S3"), Location: new("x/y")}, FilterGroups: groups()},
+		"source that is no address": {Source: source("octo/app"), FilterGroups: groups()},
+	} {
+		in.Payload = &payload
+		_, err := s.TestWebhook(h.ctx, &in)
+		if e, ok := errors.AsType[*api.Error](err); !ok || e.Code != "InvalidInputException" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// Without a project it is about none, which a key for one does not allow.
+	p, err := access.ParsePolicy(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"corbel:*","Resource":"arn:aws:codebuild:us-west-2:123456789012:project/app"}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	who := access.From(h.ctx)
+	who.Policy = p
+	for doc, allowed := range map[string]bool{`{"projectName":"app"}`: true, `{"source":{"type":"GITHUB","location":"x"}}`: false} {
+		if err := s.Authorize(access.With(t.Context(), who), "corbel", "TestWebhook", []byte(doc)); (err == nil) != allowed {
+			t.Errorf("%s: %v", doc, err)
+		}
+	}
 }

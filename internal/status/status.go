@@ -126,7 +126,7 @@ func (s *Sender) one(ctx context.Context, c store.CommitStatus) error {
 	}
 	return s.Store.Update(ctx, func(tx store.Tx) error {
 		if err != nil && c.Build != "" {
-			code, text := gaveUp, "The status "+c.State+" of commit "+c.SHA+" was given up after "+strconv.Itoa(c.Attempts+1)+" attempts: "+err.Error()
+			code, text := gaveUp, "The status "+c.State+" of commit "+c.SHA+" was given up at attempt "+strconv.Itoa(c.Attempts+1)+": "+err.Error()
 			if err := tx.AddContext(ctx, c.Scope, c.Build, api.PhaseContext{StatusCode: &code, Message: &text}); err != nil {
 				return err
 			}

@@ -2126,7 +2126,8 @@ export interface StartOAuthOutput {
 }
 
 export interface TestWebhookInput {
-  projectName: string;
+  projectName?: string;
+  source?: TestedSource;
   headers?: WebhookHeader[];
   payload: string;
   filterGroups?: Filter[][];
@@ -2136,6 +2137,11 @@ export interface TestWebhookInput {
 export interface TestWebhookOutput {
   results?: DeliveryResult[];
   delivery?: WebhookDelivery;
+}
+
+export interface TestedSource {
+  type: string;
+  location: string;
 }
 
 export interface TokenUrl {

@@ -151,6 +151,8 @@ export interface CallOptions<T> {
   skip?: boolean;
   /** Show the answer to the last input until there is one to this. */
   keep?: boolean;
+  /** Ask even if an answer has just come. */
+  anew?: boolean;
 }
 
 /** Milliseconds until a question is asked again: those that are given, but never for what was refused for good. */
@@ -158,13 +160,14 @@ export const askAgain = (last: APIError | null, ms: number | false) => (last ins
 
 /** The answer of an operation that reads. Equal calls of a page share one request. */
 export function useCall<O extends Operation>(operation: O, input: Input<O>, options: CallOptions<Output<O>> = {}) {
-  const { poll, skip, keep } = options;
+  const { poll, skip, keep, anew } = options;
   return useQuery<Output<O>, APIError>({
     queryKey: [operation, input],
     queryFn: ({ signal }) => call(operation, input, signal),
     enabled: !skip,
     refetchInterval: (q) => askAgain(q.state.error, typeof poll === "function" ? poll(q.state.data) : (poll ?? false)),
     ...(keep && { placeholderData: keepPreviousData }),
+    ...(anew && { refetchOnMount: "always" as const }),
   });
 }
 

@@ -38,8 +38,13 @@ export function StartWithOverrides({ project, like, onClose }: { project: string
   const marks: Mark[] = buildspec.includes("\n") ? (checked.data?.problems ?? []).map((p) => ({ line: p.line ?? 1, column: p.column, severity: p.severity ?? "ERROR", message: p.message ?? "" })) : [];
   const set = (i: number, patch: Partial<EnvironmentVariable>) => setVariables(variables.map((v, j) => (j === i ? { ...v, ...patch } : v)));
 
+  const nameless = (v: EnvironmentVariable) => !v.name.trim() && !!v.value;
+  const [tried, setTried] = useState(false);
+
   function go() {
-    const named = variables.filter((v) => v.name.trim());
+    setTried(true);
+    if (variables.some(nameless)) return;
+    const named = variables.filter((v) => v.name.trim()); // a row that nobody filled in is none
     start.mutate(
       {
         projectName: project,
@@ -104,7 +109,7 @@ export function StartWithOverrides({ project, like, onClose }: { project: string
             onAddButtonClick={() => setVariables([...variables, { name: "", value: "", type: "PLAINTEXT" }])}
             onRemoveButtonClick={(e) => setVariables(variables.filter((_, i) => i !== e.detail.itemIndex))}
             definition={[
-              { label: "Name", control: (v, i) => <Input value={v.name} onChange={(e) => set(i, { name: e.detail.value })} spellcheck={false} ariaLabel={`Name of variable ${i + 1}`} /> },
+              { label: "Name", control: (v, i) => <Input value={v.name} onChange={(e) => set(i, { name: e.detail.value })} spellcheck={false} ariaLabel={`Name of variable ${i + 1}`} />, errorText: (v) => tried && nameless(v) && "Enter a name." },
               { label: "Value", control: (v, i) => <Input value={v.value ?? ""} onChange={(e) => set(i, { value: e.detail.value })} spellcheck={false} ariaLabel={`Value of variable ${i + 1}`} /> },
               {
                 label: "Type",

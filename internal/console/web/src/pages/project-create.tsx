@@ -18,5 +18,5 @@ export default function CreateProject() {
 
 function Begin({ session: s }: { session: Output<"DescribeSession"> }) {
   const [start] = useState(() => blank(s.account ?? "", s.partition ?? "aws"));
-  return <ProjectForm start={start} had={{ project: false, webhook: false }} />;
+  return <ProjectForm start={start} />;
 }

@@ -9,18 +9,26 @@ import { Answer, Empty } from "../ui/state";
 
 export default function EditProject() {
   const name = useParams()["project"]!;
-  const q = useCall("BatchGetProjects", { names: [name] });
   return (
     <Page title={`Edit ${name}`}>
-      <Answer of={q} what="the project">
-        {(d) => (d.projects?.[0] ? <Begin key={name} project={d.projects[0]} /> : <Empty title={`There is no project ${name}`} />)}
-      </Answer>
+      <Fresh key={name} name={name} />
     </Page>
+  );
+}
+
+/** Waits for an answer of now: what another page has read may be what somebody has changed since. */
+function Fresh({ name }: { name: string }) {
+  const [opened] = useState(Date.now);
+  const q = useCall("BatchGetProjects", { names: [name] }, { anew: true });
+  return (
+    <Answer of={{ ...q, data: q.dataUpdatedAt >= opened ? q.data : undefined }} what="the project">
+      {(d) => (d.projects?.[0] ? <Begin project={d.projects[0]} /> : <Empty title={`There is no project ${name}`} />)}
+    </Answer>
   );
 }
 
 /** The project as it was when the page was opened: a later answer does not overwrite what is typed. */
 function Begin({ project }: { project: Project }) {
-  const [start] = useState(() => fromProject(project));
-  return <ProjectForm start={start} had={{ project: true, webhook: !!start.webhook }} />;
+  const [from, setFrom] = useState({ project, start: fromProject(project), times: 0 });
+  return <ProjectForm key={from.times} start={from.start} project={from.project} reload={(p) => setFrom({ project: p, start: fromProject(p), times: from.times + 1 })} />;
 }

@@ -1,11 +1,11 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { unseen } from "../ui/unseen";
 import { awsCLI, hclQuote, importCLI, shellQuote, terraform, type Stored } from "./commands";
-import { blank, toCreate, toUpdate, toWebhook, type Draft } from "./draft";
+import { blank, toCreate, toUpdate, toWebhook, fromProject, type Draft, type Had } from "./draft";
 
 /** What somebody may have typed or a provider may have sent. */
 const hostile = [
@@ -79,6 +79,8 @@ describe("words of a shell", () => {
   });
 });
 
+const model = JSON.parse(readFileSync(new URL("../../../../../api/model/codebuild.json", import.meta.url), "utf8")) as { shapes: Record<string, { members?: Record<string, string>; member?: string }> };
+
 const role = "arn:aws:iam::123456789012:role/x";
 
 /** A project in which every text that is free is the given one. */
@@ -116,7 +118,7 @@ describe("commands of the AWS CLI", () => {
   for (const text of hostile)
     it(`carry ${says(text)}`, () => {
       const d = draft(text);
-      const commands = awsCLI(d, { project: false, webhook: false });
+      const commands = awsCLI(d, {});
       expect(commands).not.toMatch(unseen);
       for (const [shell, interactive] of [["sh"], ["bash"], ["bash", true]] as [string, boolean?][]) {
         const [create, webhook, ...more] = calls(commands, shell, interactive);
@@ -128,13 +130,13 @@ describe("commands of the AWS CLI", () => {
       }
     });
 
-  const kept = { ...draft("x"), webhook: { ...draft("x").webhook, scopeConfiguration: { name: "octo", scope: "GITHUB_ORGANIZATION" as const }, manualCreation: true } };
-  const cases: { name: string; d: Draft; had: { project: boolean; webhook: boolean }; want: [string, string, unknown][] }[] = [
-    { name: "create a project", d: { ...kept, webhook: undefined }, had: { project: false, webhook: false }, want: [["create-project", "--cli-input-json", toCreate(kept)]] },
+  const kept: Draft & Had = { ...draft("x"), webhook: { ...draft("x").webhook, scopeConfiguration: { name: "octo", scope: "GITHUB_ORGANIZATION" as const }, manualCreation: true } };
+  const cases: { name: string; d: Draft; had: Had; want: [string, string, unknown][] }[] = [
+    { name: "create a project", d: { ...kept, webhook: undefined }, had: {}, want: [["create-project", "--cli-input-json", toCreate(kept)]] },
     {
       name: "create a project and a webhook",
       d: kept,
-      had: { project: false, webhook: false },
+      had: {},
       want: [
         ["create-project", "--cli-input-json", toCreate(kept)],
         ["create-webhook", "--cli-input-json", { projectName: "app", ...kept.webhook }],
@@ -143,16 +145,16 @@ describe("commands of the AWS CLI", () => {
     {
       name: "change both, but not what the webhook keeps",
       d: kept,
-      had: { project: true, webhook: true },
+      had: kept,
       want: [
         ["update-project", "--cli-input-json", toUpdate(kept)],
-        ["update-webhook", "--cli-input-json", { projectName: "app", filterGroups: kept.webhook.filterGroups }],
+        ["update-webhook", "--cli-input-json", { projectName: "app", filterGroups: kept.webhook!.filterGroups }],
       ],
     },
     {
       name: "take the webhook away",
       d: { ...kept, webhook: undefined },
-      had: { project: true, webhook: true },
+      had: kept,
       want: [
         ["update-project", "--cli-input-json", toUpdate({ ...kept, webhook: undefined })],
         ["delete-webhook", "--project-name", "app"],
@@ -172,11 +174,95 @@ describe("commands of the AWS CLI", () => {
   const stored: { c: Stored; want: string[] }[] = [
     { c: { serverType: "GITHUB", authType: "PERSONAL_ACCESS_TOKEN" }, want: ["--server-type", "GITHUB", "--auth-type", "PERSONAL_ACCESS_TOKEN", "--token", "file://token.txt"] },
     { c: { serverType: "BITBUCKET", authType: "BASIC_AUTH" }, want: ["--server-type", "BITBUCKET", "--auth-type", "BASIC_AUTH", "--username", "USERNAME", "--token", "file://token.txt"] },
-    { c: { serverType: "GITLAB", authType: "OAUTH" }, want: ["--server-type", "GITLAB", "--auth-type", "PERSONAL_ACCESS_TOKEN", "--token", "file://token.txt"] },
     { c: { serverType: "GITHUB", authType: "SECRETS_MANAGER", resource: arn }, want: ["--server-type", "GITHUB", "--auth-type", "SECRETS_MANAGER", "--token", arn] },
   ];
   for (const { c, want } of stored) it(`import ${c.authType} of ${c.serverType}`, () => expect(calls(importCLI(c))).toEqual([["codebuild", "import-source-credentials", ...want]]));
+
+  it("import nothing that OAuth connected", () => {
+    expect(calls(importCLI({ serverType: "GITLAB", authType: "OAUTH" }))).toEqual([]);
+    expect(importCLI({ serverType: "GITLAB", authType: "OAUTH" })).toMatch(/^# GITLAB is connected by OAuth/);
+  });
+
+  /** The members of a document that the API's model does not have where they stand. */
+  function strangers(value: unknown, shape: string, at = ""): string[] {
+    const { members, member } = model.shapes[shape]!;
+    if (Array.isArray(value)) return value.flatMap((v, i) => strangers(v, member!, `${at}.${i}`));
+    if (value === null || typeof value !== "object") return [];
+    return Object.entries(value).flatMap(([k, v]) => (members![k] ? strangers(v, members![k]!, `${at}.${k}`) : [`${at}.${k}`]));
+  }
+  it("have only members that the operations have", () => {
+    const d = fromProject({
+      ...everything.project,
+      arn: "arn:p",
+      created: 1,
+      lastModified: 2,
+      badge: { badgeEnabled: true, badgeRequestUrl: "https://x" },
+      projectVisibility: "PRIVATE",
+      publicProjectAlias: "x",
+      resourceAccessRole: role,
+      webhook: { ...everything.webhook, url: "https://x", payloadUrl: "https://y", secret: "whsec_NotToBeToldAgain0001", manualCreation: false, lastModifiedSecret: 3, status: "ACTIVE", statusMessage: "x" },
+    });
+    for (const had of [d, {}])
+      for (const [, operation, , text] of calls(awsCLI(d, had))) {
+        const shape = operation!.replace(/(^|-)(.)/g, (_, __, c: string) => c.toUpperCase()) + "Input";
+        expect(strangers(JSON.parse(text!), shape), operation).toEqual([]);
+      }
+  });
 });
+
+/** A project that has everything. */
+const everything = {
+  project: {
+    name: "1 app",
+    description: "it's",
+    serviceRole: role,
+    sourceVersion: "main",
+    timeoutInMinutes: 10,
+    queuedTimeoutInMinutes: 20,
+    concurrentBuildLimit: 3,
+    autoRetryLimit: 1,
+    badgeEnabled: true,
+    encryptionKey: "alias/x",
+    tags: [{ key: "team", value: "shop" }, { key: "cost center", value: "" }],
+    source: {
+      type: "GITHUB",
+      location: "https://github.com/octo/app.git",
+      gitCloneDepth: 1,
+      reportBuildStatus: true,
+      insecureSsl: false,
+      gitSubmodulesConfig: { fetchSubmodules: true },
+      buildStatusConfig: { context: "ci", targetUrl: "https://ci.example.com" },
+      auth: { type: "SECRETS_MANAGER", resource: "arn:x" },
+    },
+    secondarySources: [{ type: "BITBUCKET", sourceIdentifier: "lib", location: "https://bitbucket.org/octo/lib.git" }],
+    secondarySourceVersions: [{ sourceIdentifier: "lib", sourceVersion: "v1" }],
+    environment: {
+      type: "LINUX_CONTAINER",
+      image: "host",
+      computeType: "BUILD_GENERAL1_SMALL",
+      privilegedMode: true,
+      certificate: "bucket/cert.pem",
+      imagePullCredentialsType: "CODEBUILD",
+      environmentVariables: [{ name: "A", value: "", type: "PLAINTEXT" }],
+      registryCredential: { credential: "arn:y", credentialProvider: "SECRETS_MANAGER" },
+      fleet: { fleetArn: "arn:z" },
+      dockerServer: { computeType: "BUILD_GENERAL1_SMALL", securityGroupIds: ["sg-2"] },
+    },
+    artifacts: { type: "S3", location: "bucket", name: "n", path: "p", namespaceType: "BUILD_ID", packaging: "ZIP", overrideArtifactName: true, encryptionDisabled: true },
+    secondaryArtifacts: [{ type: "S3", artifactIdentifier: "more", location: "bucket" }],
+    cache: { type: "LOCAL", modes: ["LOCAL_SOURCE_CACHE", "LOCAL_CUSTOM_CACHE"], cacheNamespace: "shop" },
+    logsConfig: { cloudWatchLogs: { status: "ENABLED", groupName: "g", streamName: "s" }, s3Logs: { status: "ENABLED", location: "bucket/logs", bucketOwnerAccess: "FULL" } },
+    vpcConfig: { vpcId: "vpc-1", subnets: ["subnet-1", "subnet-2"], securityGroupIds: ["sg-1"] },
+    fileSystemLocations: [{ identifier: "efs", type: "EFS", location: "fs:/", mountPoint: "/mnt", mountOptions: "ro" }],
+    buildBatchConfig: { serviceRole: role, combineArtifacts: true, timeoutInMins: 60, restrictions: { maximumBuildsAllowed: 5, computeTypesAllowed: ["BUILD_GENERAL1_SMALL"] } },
+  },
+  webhook: {
+    buildType: "BUILD",
+    filterGroups: [[{ type: "EVENT", pattern: "PUSH, PULL_REQUEST_CREATED" }, { type: "HEAD_REF", pattern: "^refs/heads/\\d+$", excludeMatchedPattern: true }], [{ type: "EVENT", pattern: "RELEASED" }]],
+    scopeConfiguration: { name: "octo", scope: "GITHUB_ORGANIZATION" },
+    pullRequestBuildPolicy: { requiresCommentApproval: "ALL_PULL_REQUESTS", approverRoles: ["GITHUB_WRITE"] },
+  },
+} satisfies Draft;
 
 describe("Terraform", () => {
   const strings: [string, string][] = [
@@ -201,64 +287,22 @@ describe("Terraform", () => {
   for (const [text, want] of buildspecs) it(`has the buildspec ${says(text)}`, () => expect(terraform(draft(text))).toMatch(new RegExp(`^    buildspec +${want.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")}`, "m")));
 
   it("has everything that a project has", () => {
-    const d: Draft = {
-      project: {
-        name: "1 app",
-        description: "it's",
-        serviceRole: role,
-        sourceVersion: "main",
-        timeoutInMinutes: 10,
-        queuedTimeoutInMinutes: 20,
-        concurrentBuildLimit: 3,
-        autoRetryLimit: 1,
-        badgeEnabled: true,
-        encryptionKey: "alias/x",
-        tags: [{ key: "team", value: "shop" }, { key: "cost center", value: "" }],
-        source: {
-          type: "GITHUB",
-          location: "https://github.com/octo/app.git",
-          gitCloneDepth: 1,
-          reportBuildStatus: true,
-          insecureSsl: false,
-          gitSubmodulesConfig: { fetchSubmodules: true },
-          buildStatusConfig: { context: "ci", targetUrl: "https://ci.example.com" },
-          auth: { type: "SECRETS_MANAGER", resource: "arn:x" },
-        },
-        secondarySources: [{ type: "BITBUCKET", sourceIdentifier: "lib", location: "https://bitbucket.org/octo/lib.git" }],
-        secondarySourceVersions: [{ sourceIdentifier: "lib", sourceVersion: "v1" }],
-        environment: {
-          type: "LINUX_CONTAINER",
-          image: "host",
-          computeType: "BUILD_GENERAL1_SMALL",
-          privilegedMode: true,
-          certificate: "bucket/cert.pem",
-          imagePullCredentialsType: "CODEBUILD",
-          environmentVariables: [{ name: "A", value: "", type: "PLAINTEXT" }],
-          registryCredential: { credential: "arn:y", credentialProvider: "SECRETS_MANAGER" },
-          fleet: { fleetArn: "arn:z" },
-        },
-        artifacts: { type: "S3", location: "bucket", name: "n", path: "p", namespaceType: "BUILD_ID", packaging: "ZIP", overrideArtifactName: true, encryptionDisabled: true },
-        secondaryArtifacts: [{ type: "S3", artifactIdentifier: "more", location: "bucket" }],
-        cache: { type: "LOCAL", modes: ["LOCAL_SOURCE_CACHE", "LOCAL_CUSTOM_CACHE"] },
-        logsConfig: { cloudWatchLogs: { status: "ENABLED", groupName: "g", streamName: "s" }, s3Logs: { status: "ENABLED", location: "bucket/logs", bucketOwnerAccess: "FULL" } },
-        vpcConfig: { vpcId: "vpc-1", subnets: ["subnet-1", "subnet-2"], securityGroupIds: ["sg-1"] },
-        fileSystemLocations: [{ identifier: "efs", type: "EFS", location: "fs:/", mountPoint: "/mnt", mountOptions: "ro" }],
-        buildBatchConfig: { serviceRole: role, combineArtifacts: true, timeoutInMins: 60, restrictions: { maximumBuildsAllowed: 5, computeTypesAllowed: ["BUILD_GENERAL1_SMALL"] } },
-      },
-      webhook: {
-        buildType: "BUILD",
-        filterGroups: [[{ type: "EVENT", pattern: "PUSH, PULL_REQUEST_CREATED" }, { type: "HEAD_REF", pattern: "^refs/heads/\\d+$", excludeMatchedPattern: true }], [{ type: "EVENT", pattern: "RELEASED" }]],
-        scopeConfiguration: { name: "octo", scope: "GITHUB_ORGANIZATION" },
-        pullRequestBuildPolicy: { requiresCommentApproval: "ALL_PULL_REQUESTS", approverRoles: ["GITHUB_WRITE"] },
-      },
-    };
-    expect(terraform(d, { serverType: "GITHUB", authType: "PERSONAL_ACCESS_TOKEN" })).toBe(whole);
+    expect(terraform(everything, { serverType: "GITHUB", authType: "PERSONAL_ACCESS_TOKEN" })).toBe(whole);
   });
 
   it("takes what stands for a token as it is", () => {
     const text = terraform({ ...draft("x"), webhook: undefined }, { serverType: "GITHUB", authType: "CODECONNECTIONS", resource: "arn:aws:codeconnections:x" });
     expect(text).toMatch(/^resource "aws_codebuild_source_credential" "github" {\n  auth_type   = "CODECONNECTIONS"\n  server_type = "GITHUB"\n  token       = "arn:aws:codeconnections:x"\n}\n\nresource "aws_codebuild_project" "app" {\n/);
-    expect(terraform(draft("x"), { serverType: "GITLAB", authType: "OAUTH" })).toContain('auth_type   = "PERSONAL_ACCESS_TOKEN"');
+  });
+
+  it("says what it cannot make", () => {
+    expect(terraform(draft("x"), { serverType: "GITLAB", authType: "OAUTH" })).toMatch(/^# GITLAB is connected by OAuth[^\n]*\n\nresource "aws_codebuild_project"/);
+    const d = draft("x");
+    d.project.source = { type: "GITEA", location: "https://git.example.com/o/a.git" };
+    d.project.environment.computeConfiguration = { vCpu: 2 };
+    const text = terraform(d, { serverType: "GITEA", authType: "PERSONAL_ACCESS_TOKEN" });
+    for (const part of ["source type GITEA", "computeConfiguration", "credential for GITEA"]) expect(text).toMatch(new RegExp(`^# The provider for AWS [^\n]*${part}`, "m"));
+    expect(text).not.toContain("aws_codebuild_source_credential");
   });
 
   // The judge of all that, where it is installed.
@@ -368,6 +412,11 @@ resource "aws_codebuild_project" "project_1_app" {
     fleet {
       fleet_arn = "arn:z"
     }
+
+    docker_server {
+      compute_type       = "BUILD_GENERAL1_SMALL"
+      security_group_ids = ["sg-2"]
+    }
   }
 
   artifacts {
@@ -388,8 +437,9 @@ resource "aws_codebuild_project" "project_1_app" {
   }
 
   cache {
-    type  = "LOCAL"
-    modes = ["LOCAL_SOURCE_CACHE", "LOCAL_CUSTOM_CACHE"]
+    type            = "LOCAL"
+    modes           = ["LOCAL_SOURCE_CACHE", "LOCAL_CUSTOM_CACHE"]
+    cache_namespace = "shop"
   }
 
   logs_config {
@@ -435,6 +485,7 @@ resource "aws_codebuild_project" "project_1_app" {
 resource "aws_codebuild_webhook" "project_1_app" {
   project_name = aws_codebuild_project.project_1_app.name
   build_type   = "BUILD"
+  depends_on   = [aws_codebuild_source_credential.github]
 
   filter_group {
     filter {

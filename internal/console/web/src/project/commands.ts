@@ -1,7 +1,7 @@
 /** A project as the commands and the configuration that make the same. */
-import type { CreateProjectInput, ProjectArtifacts, ProjectSource, SourceCredential } from "../api.gen";
+import type { CreateProjectInput, ProjectArtifacts, ProjectSource, SourceCredential, SourceType } from "../api.gen";
 import { unseen } from "../ui/unseen";
-import { toCreate, toUpdate, toWebhook, toWebhookUpdate, type Draft } from "./draft";
+import { toCreate, toUpdate, toWebhook, toWebhookUpdate, type Draft, type Had } from "./draft";
 
 /** A string of JSON or of HCL with an escape for each character that whoever copies it would not see, or that a terminal obeys. */
 const visible = (s: string) => s.replace(new RegExp(unseen, "g"), (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
@@ -16,8 +16,8 @@ function command(name: string, document: object): string {
 }
 
 /** The commands of the AWS CLI that do what the form does. */
-export function awsCLI(d: Draft, had: { project: boolean; webhook: boolean }): string {
-  const list = [had.project ? command("update-project", toUpdate(d)) : command("create-project", toCreate(d))];
+export function awsCLI(d: Draft, had: Had): string {
+  const list = [had.project ? command("update-project", toUpdate(d, had.project)) : command("create-project", toCreate(d))];
   const projectName = d.project.name;
   if (d.webhook) list.push(had.webhook ? command("update-webhook", { projectName, ...toWebhookUpdate(d.webhook) }) : command("create-webhook", { projectName, ...toWebhook(d.webhook) }));
   else if (had.webhook) list.push(`aws codebuild delete-webhook --project-name ${shellQuote(projectName)}`);
@@ -27,17 +27,18 @@ export function awsCLI(d: Draft, had: { project: boolean; webhook: boolean }): s
 /** What is stored for a provider: how it authenticates, and the ARN of what stands for the token if anything does. */
 export type Stored = Pick<SourceCredential, "serverType" | "authType" | "resource">;
 
-/** The auth type to import with. What OAuth connected cannot be imported, a token can. */
-const importedAs = (c: Stored) => (c.authType === "OAUTH" ? "PERSONAL_ACCESS_TOKEN" : (c.authType ?? ""));
+/** What OAuth connected, which no operation of the API imports. */
+const byHand = (c: Stored) => `# ${c.serverType} is connected by OAuth. That is done in the console: connect it there first.\n`;
 
 /** How a credential is stored, without its token: that is read from a file. */
 export function importCLI(c: Stored): string {
+  if (c.authType === "OAUTH") return byHand(c);
   const user = c.authType === "BASIC_AUTH" ? " --username USERNAME" : "";
-  return `aws codebuild import-source-credentials --server-type ${c.serverType} --auth-type ${importedAs(c)}${user} --token ${c.resource ? shellQuote(c.resource) : "file://token.txt"}\n`;
+  return `aws codebuild import-source-credentials --server-type ${c.serverType} --auth-type ${c.authType}${user} --token ${c.resource ? shellQuote(c.resource) : "file://token.txt"}\n`;
 }
 
 /** What stands on the right of "=". */
-type Expression = string | number | boolean | string[] | Record<string, string> | Reference;
+type Expression = string | number | boolean | string[] | Record<string, string> | Reference | Reference[];
 type Value = Expression | Block | Block[] | undefined;
 
 /** A name of something else in the configuration, rather than a string. */
@@ -102,7 +103,7 @@ function write(members: [string, Value][], indent: string): string {
 function expression(v: Expression, indent: string): string {
   if (v instanceof Reference) return v.to;
   if (typeof v === "string") return hclText(v);
-  if (Array.isArray(v)) return `[${v.map(hclQuote).join(", ")}]`;
+  if (Array.isArray(v)) return `[${v.map((x) => (x instanceof Reference ? x.to : hclQuote(x))).join(", ")}]`;
   if (typeof v === "object") return `{\n${write(Object.entries(v).map(([k, t]) => [hclQuote(k), new Reference(hclQuote(t))]), indent + "  ")}${indent}}`;
   return String(v);
 }
@@ -143,6 +144,9 @@ function resourceName(name: string): string {
   return /^[A-Za-z_]/.test(n) ? n : `project_${n}`;
 }
 
+/** The source types of the Terraform provider for AWS, which names its server types alike. */
+const known = new Set<SourceType>(["BITBUCKET", "CODECOMMIT", "CODEPIPELINE", "GITHUB", "GITHUB_ENTERPRISE", "GITLAB", "GITLAB_SELF_MANAGED", "NO_SOURCE", "S3"]);
+
 /** The configuration of the Terraform provider for AWS that makes the project, its webhook and the credential that it uses, whose token is a variable. */
 export function terraform(d: Draft, credential?: Stored): string {
   const p: CreateProjectInput = toCreate(d);
@@ -151,12 +155,20 @@ export function terraform(d: Draft, credential?: Stored): string {
   const l = p.logsConfig;
   const batch = p.buildBatchConfig;
   let out = "";
-  if (credential) {
+  let made: Reference[] | undefined; // the credential, if the configuration makes it
+  const strange = [...new Set([p.source, ...(p.secondarySources ?? [])].map((s) => s.type))].filter((t) => !known.has(t));
+  for (const t of strange) out += `# The provider for AWS does not know the source type ${t}, and refuses it.\n`;
+  if (e.computeConfiguration) out += "# The provider for AWS cannot set the computeConfiguration of a project's environment.\n";
+  if (out) out += "\n";
+  if (credential?.authType === "OAUTH") out += `${byHand(credential)}\n`;
+  else if (credential && !known.has(credential.serverType as SourceType)) out += `# The provider for AWS cannot import a credential for ${credential.serverType}: aws codebuild import-source-credentials can.\n\n`;
+  else if (credential) {
+    made = [new Reference(`aws_codebuild_source_credential.${credential.serverType!.toLowerCase()}`)];
     const kind = credential.serverType!.toLowerCase();
     if (!credential.resource) out += `variable "${kind}_token" {\n  type      = string\n  sensitive = true\n}\n\n`;
     out += `resource "aws_codebuild_source_credential" "${kind}" {\n${write(
       [
-        ["auth_type", importedAs(credential)],
+        ["auth_type", credential.authType],
         ["server_type", credential.serverType],
         ["user_name", credential.authType === "BASIC_AUTH" ? "USERNAME" : undefined],
         ["token", credential.resource ?? new Reference(`var.${kind}_token`)],
@@ -192,11 +204,12 @@ export function terraform(d: Draft, credential?: Stored): string {
           ["environment_variable", e.environmentVariables?.map((v) => block(["name", v.name], ["value", v.value ?? ""], ["type", v.type]))],
           ["registry_credential", e.registryCredential && block(["credential", e.registryCredential.credential], ["credential_provider", e.registryCredential.credentialProvider])],
           ["fleet", e.fleet && block(["fleet_arn", e.fleet.fleetArn])],
+          ["docker_server", e.dockerServer && block(["compute_type", e.dockerServer.computeType], ["security_group_ids", e.dockerServer.securityGroupIds])],
         ),
       ],
       ["artifacts", artifacts(p.artifacts)],
       ["secondary_artifacts", p.secondaryArtifacts?.map(artifacts)],
-      ["cache", p.cache && p.cache.type !== "NO_CACHE" ? block(["type", p.cache.type], ["location", p.cache.location], ["modes", p.cache.modes]) : undefined],
+      ["cache", p.cache && p.cache.type !== "NO_CACHE" ? block(["type", p.cache.type], ["location", p.cache.location], ["modes", p.cache.modes], ["cache_namespace", p.cache.cacheNamespace]) : undefined],
       [
         "logs_config",
         l &&
@@ -228,6 +241,7 @@ export function terraform(d: Draft, credential?: Stored): string {
         ["build_type", w.buildType],
         ["branch_filter", w.branchFilter],
         ["manual_creation", w.manualCreation || undefined],
+        ["depends_on", made], // the hook is made with it
         [
           "filter_group",
           w.filterGroups?.map((g) => block(["filter", g.map((f) => block(["type", f.type], ["pattern", f.pattern], ["exclude_matched_pattern", f.excludeMatchedPattern || undefined]))])),

@@ -1,14 +1,15 @@
 import Alert from "@cloudscape-design/components/alert";
 import AttributeEditor from "@cloudscape-design/components/attribute-editor";
 import Checkbox from "@cloudscape-design/components/checkbox";
-import ExpandableSection from "@cloudscape-design/components/expandable-section";
 import FormField from "@cloudscape-design/components/form-field";
 import Input from "@cloudscape-design/components/input";
 import Select from "@cloudscape-design/components/select";
 import SpaceBetween from "@cloudscape-design/components/space-between";
+import Textarea from "@cloudscape-design/components/textarea";
 import { ComputeTypeValues, type ComputeType, type CreateProjectInput, type EnvironmentType, type EnvironmentVariable, type EnvironmentVariableType } from "../api.gen";
 import { Text } from "../ui/text";
 import type { Problems } from "./draft";
+import { Folded } from "./folded";
 import { optional } from "./source";
 
 const computes: Partial<Record<ComputeType, string>> = {
@@ -80,7 +81,13 @@ export function EnvironmentFields({ project, onChange, problems, executor }: { p
       <FormField label="Service role" description="The ARN of a role in this account. The API wants one; this server has no roles, so that it is only noted." errorText={problem("serviceRole")}>
         <Input value={project.serviceRole} onChange={(ev) => onChange({ serviceRole: ev.detail.value })} spellcheck={false} />
       </FormField>
-      <ExpandableSection headerText="Additional configuration" headerDescription="Timeouts, privileged mode, environment variables" defaultExpanded={variables.length > 0}>
+      <Folded
+        title="Additional configuration"
+        description="Timeouts, privileged mode, environment variables"
+        open={variables.length > 0}
+        problems={problems}
+        about={/^(timeoutInMinutes|queuedTimeoutInMinutes|environment\.(environmentVariables|certificate|privilegedMode))/}
+      >
         <SpaceBetween size="l">
           <Span label="Timeout" usual={60} description="Minutes after which a build is ended, from 5 to 2160. By default 60." minutes={project.timeoutInMinutes} onChange={(timeoutInMinutes) => onChange({ timeoutInMinutes })} problem={problems["timeoutInMinutes"]} />
           <Span label="Queued timeout" usual={480} description="Minutes that a build waits in the queue, from 5 to 480. By default 480." minutes={project.queuedTimeoutInMinutes} onChange={(queuedTimeoutInMinutes) => onChange({ queuedTimeoutInMinutes })} problem={problems["queuedTimeoutInMinutes"]} />
@@ -109,15 +116,18 @@ export function EnvironmentFields({ project, onChange, problems, executor }: { p
                 },
                 {
                   label: "Value",
-                  control: (v, i) => (
-                    <Input
-                      value={v.value ?? ""}
-                      onChange={(ev) => setVariable(i, { value: ev.detail.value })}
-                      spellcheck={false}
-                      ariaLabel={`Value of variable ${i + 1}`}
-                      placeholder={v.type === "PARAMETER_STORE" ? "Name of the parameter" : v.type === "SECRETS_MANAGER" ? "SECRET:JSON-KEY" : ""}
-                    />
-                  ),
+                  control: (v, i) => {
+                    const Field = /[\n\r]/.test(v.value ?? "") ? Textarea : Input; // which would join the lines
+                    return (
+                      <Field
+                        value={v.value ?? ""}
+                        onChange={(ev) => setVariable(i, { value: ev.detail.value })}
+                        spellcheck={false}
+                        ariaLabel={`Value of variable ${i + 1}`}
+                        placeholder={v.type === "PARAMETER_STORE" ? "Name of the parameter" : v.type === "SECRETS_MANAGER" ? "SECRET:JSON-KEY" : ""}
+                      />
+                    );
+                  },
                   errorText: (_, i) => problem(`environment.environmentVariables.${i + 1}.member.value`),
                 },
                 {
@@ -146,7 +156,7 @@ export function EnvironmentFields({ project, onChange, problems, executor }: { p
             <Input value={e.certificate ?? ""} onChange={(ev) => set({ certificate: optional(ev.detail.value) })} spellcheck={false} />
           </FormField>
         </SpaceBetween>
-      </ExpandableSection>
+      </Folded>
     </SpaceBetween>
   );
 }

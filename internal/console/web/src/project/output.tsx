@@ -134,9 +134,9 @@ export function LogsFields({ logs, onChange, problems }: { logs: LogsConfig | un
           </FormField>
         </SpaceBetween>
       )}
-      {s3?.status === "ENABLED" && (
+      {s3?.location && (
         <FormField label="S3">
-          <Checkbox checked onChange={() => onChange({ ...logs, s3Logs: { status: "DISABLED" } })} description="This server notes them and does not write them yet.">
+          <Checkbox checked={s3.status === "ENABLED"} onChange={(e) => onChange({ ...logs, s3Logs: { ...s3, status: e.detail.checked ? "ENABLED" : "DISABLED" } })} description="This server notes them and does not write them yet.">
             S3 logs to <Text>{s3.location}</Text>
           </Checkbox>
         </FormField>

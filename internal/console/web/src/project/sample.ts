@@ -1,7 +1,7 @@
 /** Deliveries to try filter groups with: a push as each provider tells of it, in the fewest words. */
 export interface Sample {
   headers: { name: string; value: string }[];
-  /** The payload of a push to a repository's main branch; "" where the console has no sample. */
+  /** The payload of a push to a repository's main branch. */
   push: string;
 }
 
@@ -41,7 +41,17 @@ export function sample(serverType: string | undefined, location: string | undefi
         }),
       };
     case "BITBUCKET_DATA_CENTER":
-      return { headers: [{ name: "X-Event-Key", value: "repo:refs_changed" }], push: "" };
+      return {
+        headers: [{ name: "X-Event-Key", value: "repo:refs_changed" }],
+        push: write({
+          eventKey: "repo:refs_changed",
+          date: "2026-01-01T00:00:00+0000",
+          actor: { id: 12345678, name: "octocat" },
+          repository: { id: 1, slug: repository.split("/").at(-1), project: { key: repository.split("/").at(-2) } },
+          changes: [{ ref: { id: "refs/heads/main", displayId: "main", type: "BRANCH" }, refId: "refs/heads/main", fromHash: before, toHash: commit, type: "UPDATE" }],
+          toCommit: { id: commit, message },
+        }),
+      };
     case "GITLAB":
     case "GITLAB_SELF_MANAGED":
       return {

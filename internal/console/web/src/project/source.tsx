@@ -4,7 +4,6 @@ import Box from "@cloudscape-design/components/box";
 import Button from "@cloudscape-design/components/button";
 import Checkbox from "@cloudscape-design/components/checkbox";
 import Container from "@cloudscape-design/components/container";
-import ExpandableSection from "@cloudscape-design/components/expandable-section";
 import FormField from "@cloudscape-design/components/form-field";
 import Header from "@cloudscape-design/components/header";
 import Input from "@cloudscape-design/components/input";
@@ -21,6 +20,7 @@ import { describe } from "../ui/flash";
 import { Failure, Loading } from "../ui/state";
 import { Text } from "../ui/text";
 import { isGitHost, withType, type Problems } from "./draft";
+import { Folded } from "./folded";
 
 /** What sources are called that are no repository of a provider. Only the last can be chosen: builds cannot fetch the others yet. */
 const others: Partial<Record<SourceType, string>> = { S3: "Amazon S3", CODECOMMIT: "AWS CodeCommit", CODEPIPELINE: "AWS CodePipeline", NO_SOURCE: "No source" };
@@ -73,7 +73,7 @@ export function SourceFields({ source, version, onChange, onVersion, problems, a
         />
       </FormField>
       {isGitHost(source.type) && provider && (
-        <Repository key={source.type} provider={provider} connected={!!credential} location={source.location} onLocation={(location) => set({ location })} problem={problems[`${at}.location`]} />
+        <Repository key={source.type} provider={provider} connected={!!credential} source={source} onChange={set} problem={problems[`${at}.location`]} problemOfAuth={problems[`${at}.auth.resource`]} />
       )}
       {isGitHost(source.type) && !provider && (
         <FormField label="Repository URL" errorText={problems[`${at}.location`]}>
@@ -104,7 +104,7 @@ export function SourceFields({ source, version, onChange, onVersion, problems, a
         </FormField>
       )}
       {isGitHost(source.type) && (
-        <ExpandableSection headerText="Additional configuration" headerDescription="Git clone depth, submodules, commit status">
+        <Folded title="Additional configuration" description="Git clone depth, submodules, commit status" problems={problems} about={new RegExp(`^${at.replaceAll(".", "\\.")}\\.(gitCloneDepth|gitSubmodules|reportBuildStatus|buildStatusConfig)`)}>
           <SpaceBetween size="l">
             <FormField label="Git clone depth" errorText={problems[`${at}.gitCloneDepth`]}>
               <Select
@@ -155,7 +155,7 @@ export function SourceFields({ source, version, onChange, onVersion, problems, a
               </SpaceBetween>
             )}
           </SpaceBetween>
-        </ExpandableSection>
+        </Folded>
       )}
     </SpaceBetween>
   );
@@ -164,77 +164,111 @@ export function SourceFields({ source, version, onChange, onVersion, problems, a
 interface RepositoryProps {
   provider: Provider;
   connected: boolean;
-  location: string | undefined;
-  onLocation: (l: string) => void;
+  source: ProjectSource;
+  onChange: (patch: Partial<ProjectSource>) => void;
   problem: string | undefined;
+  problemOfAuth: string | undefined;
 }
 
 /** How the provider is connected, and which of its repositories is built. */
-function Repository({ provider, connected, location, onLocation, problem }: RepositoryProps) {
+function Repository({ provider, connected, source, onChange, problem, problemOfAuth }: RepositoryProps) {
   const { credentials, error, refetch, isPending } = useCredentials();
   const credential = credentials.find((c) => c.serverType === provider.serverType);
   const [open, setOpen] = useState(false); // a public repository
+  const [reported] = useState(source.reportBuildStatus); // as it was before that was chosen
+  const custom = !!source.auth && source.auth.type !== "OAUTH";
   const [replacing, setReplacing] = useState(false);
   const [disconnecting, setDisconnecting] = useState(false);
   const name = provider.name ?? "";
+  function choose(open: boolean) {
+    setOpen(open);
+    onChange({ reportBuildStatus: open ? false : reported }); // which needs a token
+  }
   const publicChoice = { value: "public", label: "Public repository", description: "Fetched without a token. Commits get no status, and webhooks cannot be made." };
 
   return (
     <SpaceBetween size="l">
-      {error && !credential && <Failure what="the connection" error={error} retry={() => void refetch()} />}
-      {isPending && <Loading what="the connection" />}
-      {credential && !replacing && (
-        <Container
-          header={
-            <Header
-              variant="h3"
-              actions={
-                <SpaceBetween direction="horizontal" size="xs">
-                  <CheckNow credential={credential} />
-                  <Button onClick={() => setReplacing(true)}>Replace</Button>
-                  <Button onClick={() => setDisconnecting(true)}>Disconnect</Button>
-                </SpaceBetween>
-              }
-            >
-              Connected to {name}
-            </Header>
-          }
+      <FormField label="Credential">
+        <RadioGroup
+          value={custom ? "custom" : "default"}
+          onChange={(e) => onChange({ auth: e.detail.value === "custom" ? { type: "SECRETS_MANAGER", resource: "" } : undefined })}
+          items={[
+            { value: "default", label: "Default source credential", description: `What this account has stored for ${name}.` },
+            { value: "custom", label: "Custom source credential", description: "A secret in Secrets Manager, for this source only." },
+          ]}
+        />
+      </FormField>
+      {custom && (
+        <FormField
+          label="ARN of the secret"
+          description="Its value is JSON with ServerType, AuthType, Token and, for BASIC_AUTH, Username."
+          errorText={problemOfAuth && <Text lines>{problemOfAuth}</Text>}
         >
-          <SpaceBetween size="m">
-            <Facts credential={credential} brief />
-            <Health credential={credential} provider={provider} />
-          </SpaceBetween>
-        </Container>
-      )}
-      {credential && !replacing && (
-        <FormField label="Repository">
-          <RadioGroup
-            value={open ? "public" : "mine"}
-            onChange={(e) => setOpen(e.detail.value === "public")}
-            items={[
-              { value: "mine", label: `Repository in my ${name} account` },
-              { value: "public", label: "Public repository" },
-            ]}
+          <Input
+            value={source.auth?.resource ?? ""}
+            onChange={(e) => onChange({ auth: { type: source.auth?.type === "CODECONNECTIONS" && !/:secretsmanager:/.test(e.detail.value) ? "CODECONNECTIONS" : "SECRETS_MANAGER", resource: e.detail.value } })}
+            spellcheck={false}
           />
         </FormField>
       )}
-      {!isPending && (!credential || replacing) && (
-        <Container
-          header={
-            <Header
-              variant="h3"
-              description={credential ? "The new token takes the place of the stored one, for every project that uses it." : "One connection serves every project of this account and region."}
-              actions={replacing && <Button onClick={() => setReplacing(false)}>Keep the stored one</Button>}
+      {custom || (
+        <>
+          {error && !credential && <Failure what="the connection" error={error} retry={() => void refetch()} />}
+          {isPending && <Loading what="the connection" />}
+          {credential && !replacing && (
+            <Container
+              header={
+                <Header
+                  variant="h3"
+                  actions={
+                    <SpaceBetween direction="horizontal" size="xs">
+                      <CheckNow credential={credential} />
+                      <Button onClick={() => setReplacing(true)}>Replace</Button>
+                      <Button onClick={() => setDisconnecting(true)}>Disconnect</Button>
+                    </SpaceBetween>
+                  }
+                >
+                  Connected to {name}
+                </Header>
+              }
             >
-              {credential ? `Replace the connection to ${name}` : `Connect to ${name}`}
-            </Header>
-          }
-        >
-          <Connect provider={provider} others={credential ? [] : [publicChoice]} onChoice={(o) => setOpen(o === "public")} onSaved={() => setReplacing(false)} />
-        </Container>
+              <SpaceBetween size="m">
+                <Facts credential={credential} brief />
+                <Health credential={credential} provider={provider} />
+              </SpaceBetween>
+            </Container>
+          )}
+          {credential && !replacing && (
+            <FormField label="Repository">
+              <RadioGroup
+                value={open ? "public" : "mine"}
+                onChange={(e) => choose(e.detail.value === "public")}
+                items={[
+                  { value: "mine", label: `Repository in my ${name} account` },
+                  { value: "public", label: "Public repository" },
+                ]}
+              />
+            </FormField>
+          )}
+          {!isPending && (!credential || replacing) && (
+            <Container
+              header={
+                <Header
+                  variant="h3"
+                  description={credential ? "The new token takes the place of the stored one, for every project that uses it." : "One connection serves every project of this account and region."}
+                  actions={replacing && <Button onClick={() => setReplacing(false)}>Keep the stored one</Button>}
+                >
+                  {credential ? `Replace the connection to ${name}` : `Connect to ${name}`}
+                </Header>
+              }
+            >
+              <Connect provider={provider} others={credential ? [] : [publicChoice]} onChoice={(o) => choose(o === "public")} onSaved={() => setReplacing(false)} />
+            </Container>
+          )}
+          {disconnecting && credential && <Disconnect credential={credential} name={name} onClose={() => setDisconnecting(false)} />}
+        </>
       )}
-      {disconnecting && credential && <Disconnect credential={credential} name={name} onClose={() => setDisconnecting(false)} />}
-      <Choice provider={provider} list={connected && !open} location={location} onLocation={onLocation} problem={problem} />
+      <Choice provider={provider} list={connected && !open && !custom} location={source.location} onLocation={(location) => onChange({ location })} problem={problem} />
     </SpaceBetween>
   );
 }
@@ -310,7 +344,7 @@ function Choice({ provider, list, location, onLocation, problem }: { provider: P
   );
 }
 
-/** Sources beside the primary one. */
+/** Sources beside the primary one, and the version of each. */
 export function SecondarySources({
   sources,
   versions,
@@ -318,8 +352,8 @@ export function SecondarySources({
   problems,
 }: {
   sources: ProjectSource[];
-  versions: Record<string, string>;
-  onChange: (sources: ProjectSource[], versions: Record<string, string>) => void;
+  versions: (string | undefined)[];
+  onChange: (sources: ProjectSource[], versions: (string | undefined)[]) => void;
   problems: Problems;
 }) {
   return (
@@ -328,30 +362,18 @@ export function SecondarySources({
         <Container
           key={i}
           header={
-            <Header variant="h3" actions={<Button onClick={() => onChange(sources.filter((_, j) => j !== i), versions)}>Remove</Button>}>
+            <Header variant="h3" actions={<Button onClick={() => onChange(sources.toSpliced(i, 1), versions.toSpliced(i, 1))}>Remove</Button>}>
               <Text>{s.sourceIdentifier || `Secondary source ${i + 1}`}</Text>
             </Header>
           }
         >
           <SourceFields
             source={s}
-            version={versions[s.sourceIdentifier ?? ""]}
+            version={versions[i]}
             at={`secondarySources.${i + 1}.member`}
             problems={problems}
-            onChange={(n) => {
-              const v = { ...versions };
-              if (n.sourceIdentifier !== s.sourceIdentifier && v[s.sourceIdentifier ?? ""] !== undefined) {
-                v[n.sourceIdentifier ?? ""] = v[s.sourceIdentifier ?? ""]!;
-                delete v[s.sourceIdentifier ?? ""];
-              }
-              onChange(sources.map((o, j) => (j === i ? n : o)), v);
-            }}
-            onVersion={(version) => {
-              const v = { ...versions };
-              if (version) v[s.sourceIdentifier ?? ""] = version;
-              else delete v[s.sourceIdentifier ?? ""];
-              onChange(sources, v);
-            }}
+            onChange={(n) => onChange(sources.with(i, n), versions)}
+            onVersion={(v) => onChange(sources, versions.with(i, v))}
           />
         </Container>
       ))}
@@ -359,7 +381,7 @@ export function SecondarySources({
         <Button
           iconName="add-plus"
           disabled={sources.length >= 12}
-          onClick={() => onChange([...sources, { type: "GITHUB", location: "", sourceIdentifier: "", gitCloneDepth: 1 }], versions)}
+          onClick={() => onChange([...sources, { type: "GITHUB", location: "", sourceIdentifier: "", gitCloneDepth: 1 }], [...versions, undefined])}
         >
           Add source
         </Button>

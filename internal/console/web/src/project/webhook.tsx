@@ -16,23 +16,35 @@ import Textarea from "@cloudscape-design/components/textarea";
 import { useState } from "react";
 import { useMutation } from "@tanstack/react-query";
 import { call, type APIError, type Input as In, type Output } from "../api";
-import { PullRequestBuildCommentApprovalValues, type PullRequestBuildApproverRole, type WebhookFilter, type WebhookFilterType } from "../api.gen";
+import { PullRequestBuildCommentApprovalValues, type PullRequestBuildApproverRole, type WebhookFilter, type WebhookFilterType, type WebhookScopeType } from "../api.gen";
 import type { Provider } from "../source/providers";
 import { Failure } from "../ui/state";
 import { Text } from "../ui/text";
-import type { Problems, WebhookDraft } from "./draft";
+import { atProvider, firstWebhook, type Problems, type WebhookDraft } from "./draft";
 import { sample } from "./sample";
 
-const filterTypes: { value: WebhookFilterType; label: string; example: string }[] = [
-  { value: "HEAD_REF", label: "Head reference", example: "^refs/heads/main$" },
-  { value: "BASE_REF", label: "Base reference", example: "^refs/heads/main$" },
-  { value: "ACTOR_ACCOUNT_ID", label: "Actor account ID", example: "^12345678$" },
+interface FilterType {
+  value: WebhookFilterType;
+  label: string;
+  example: string;
+  /** A name: without ^ and $, the pattern also matches longer ones. */
+  name?: boolean;
+  /** The event without which it has nothing to match. */
+  of?: string;
+  /** It is for webhooks of more than one repository, or for those with this scope. */
+  scope?: true | WebhookScopeType;
+}
+
+const filterTypes: FilterType[] = [
+  { value: "HEAD_REF", label: "Head reference", example: "^refs/heads/main$", name: true },
+  { value: "BASE_REF", label: "Base reference", example: "^refs/heads/main$", name: true },
+  { value: "ACTOR_ACCOUNT_ID", label: "Actor account ID", example: "12345678" },
   { value: "FILE_PATH", label: "File path", example: "^src/" },
   { value: "COMMIT_MESSAGE", label: "Commit message", example: "\\[build\\]" },
-  { value: "TAG_NAME", label: "Tag name", example: "^v\\d" },
-  { value: "RELEASE_NAME", label: "Release name", example: "^v\\d" },
-  { value: "WORKFLOW_NAME", label: "Workflow name", example: "^build$" },
-  { value: "REPOSITORY_NAME", label: "Repository name", example: "^shop$" },
+  { value: "TAG_NAME", label: "Tag name", example: "^v\\d", of: "RELEASED" },
+  { value: "RELEASE_NAME", label: "Release name", example: "^v\\d", of: "RELEASED" },
+  { value: "REPOSITORY_NAME", label: "Repository name", example: "^shop$", name: true, scope: true },
+  { value: "ORGANIZATION_NAME", label: "Organization name", example: "^octo$", name: true, scope: "GITHUB_GLOBAL" },
 ];
 
 const approval: Record<string, string> = {
@@ -58,7 +70,9 @@ interface Props {
   onChange: (w: WebhookDraft | undefined) => void;
   provider: Provider;
   problems: Problems;
-  /** The name of the project if it exists, which the tester needs. */
+  /** The webhook that there is. */
+  had: WebhookDraft | undefined;
+  /** The name of the project if it exists with this source, whose credential the tester then uses. */
   project?: string;
   /** The address of the repository. */
   location: string | undefined;
@@ -66,21 +80,42 @@ interface Props {
 }
 
 /** Which events of the provider start a build. */
-export function WebhookFields({ webhook, onChange, provider, problems, project, location, connected }: Props) {
+export function WebhookFields({ webhook, onChange, provider, problems, had, project, location, connected }: Props) {
   const groups = webhook?.filterGroups ?? [];
+  const scope = webhook?.scopeConfiguration?.scope;
+  const types = filterTypes.filter((t) => (!t.of || provider.events?.includes(t.of)) && (!t.scope || (t.scope === true ? scope : t.scope === scope)));
   const setGroups = (filterGroups: WebhookFilter[][]) => onChange({ ...webhook, filterGroups });
   const policy = webhook?.pullRequestBuildPolicy;
+  const approvalOf = (p: typeof policy) => p?.requiresCommentApproval ?? "ALL_PULL_REQUESTS";
   return (
     <SpaceBetween size="l">
       <FormField label="Webhook" errorText={problems["webhook"] && <Text lines>{problems["webhook"]}</Text>}>
         <Checkbox
           checked={!!webhook}
-          onChange={(e) => onChange(e.detail.checked ? { filterGroups: [[{ type: "EVENT", pattern: "PUSH" }]] } : undefined)}
+          onChange={(e) => onChange(e.detail.checked ? ((project ? had : atProvider(had, provider.events ?? [], provider.approverRoles ?? [])) ?? firstWebhook) : undefined)}
           description={!connected ? "Needs a connection to the provider whose token may make webhooks." : undefined}
         >
           Rebuild every time a code change is pushed to this repository
         </Checkbox>
       </FormField>
+      {webhook && !had && (
+        <Checkbox
+          checked={webhook.manualCreation ?? false}
+          onChange={(e) => onChange({ ...webhook, manualCreation: e.detail.checked || undefined })}
+          description="The provider is not asked for it. The address and the secret to enter there are shown once, when it is created here."
+        >
+          Manually create a webhook for this repository in {provider.name} console
+        </Checkbox>
+      )}
+      {webhook && had && provider.serverType !== "BITBUCKET" && (
+        <Checkbox
+          checked={webhook.rotateSecret ?? false}
+          onChange={(e) => onChange({ ...webhook, rotateSecret: e.detail.checked || undefined })}
+          description={had.manualCreation ? "The new secret is shown once, to be entered at the provider within a minute." : "The provider is told the new secret."}
+        >
+          Rotate webhook secret
+        </Checkbox>
+      )}
       {webhook && webhook.branchFilter && (
         <Alert type="info" action={<Button onClick={() => onChange({ ...webhook, branchFilter: undefined, filterGroups: [[{ type: "EVENT", pattern: "PUSH" }]] })}>Use filter groups</Button>}>
           This webhook has a branch filter: <Text code>{webhook.branchFilter}</Text>
@@ -88,12 +123,17 @@ export function WebhookFields({ webhook, onChange, provider, problems, project, 
       )}
       {webhook && !webhook.branchFilter && (
         <SpaceBetween size="l">
-          <Box color="text-body-secondary">A build starts when an event fits one of the groups. It fits a group when it is one of its events and every condition holds.</Box>
+          <Box color="text-body-secondary">
+            {groups.length > 0
+              ? "A build starts when an event fits one of the groups. It fits a group when it is one of its events and every condition holds."
+              : "Without a filter group every push starts a build, and every pull request that is created, updated or reopened."}
+          </Box>
           {groups.map((g, i) => (
             <Group
               key={i}
               number={i + 1}
               group={g}
+              types={types}
               provider={provider}
               problems={problems}
               at={`filterGroups.${i}`}
@@ -106,8 +146,8 @@ export function WebhookFields({ webhook, onChange, provider, problems, project, 
           </Button>
           <FormField label="Pull requests" description="Who may have their pull requests built.">
             <Select
-              selectedOption={policy ? { value: policy.requiresCommentApproval, label: approval[policy.requiresCommentApproval] } : { value: "", label: "As the server does by default" }}
-              options={[{ value: "", label: "As the server does by default" }, ...PullRequestBuildCommentApprovalValues.map((v) => ({ value: v, label: approval[v] }))]}
+              selectedOption={{ value: approvalOf(policy), label: approval[approvalOf(policy)] }}
+              options={PullRequestBuildCommentApprovalValues.map((v) => ({ value: v, label: approval[v] }))}
               onChange={(e) => {
                 const v = PullRequestBuildCommentApprovalValues.find((o) => o === e.detail.selectedOption.value);
                 onChange({ ...webhook, pullRequestBuildPolicy: v && { ...policy, requiresCommentApproval: v } });
@@ -137,7 +177,7 @@ export function WebhookFields({ webhook, onChange, provider, problems, project, 
               />
             </FormField>
           )}
-          {project && <Tester project={project} groups={groups} provider={provider} location={location} />}
+          <Tester key={provider.serverType} project={project && had ? project : undefined} groups={groups} provider={provider} location={location} />
         </SpaceBetween>
       )}
     </SpaceBetween>
@@ -147,6 +187,7 @@ export function WebhookFields({ webhook, onChange, provider, problems, project, 
 function Group({
   number,
   group,
+  types,
   provider,
   problems,
   at,
@@ -155,6 +196,7 @@ function Group({
 }: {
   number: number;
   group: WebhookFilter[];
+  types: FilterType[];
   provider: Provider;
   problems: Problems;
   at: string;
@@ -174,7 +216,7 @@ function Group({
       }
     >
       <SpaceBetween size="m">
-        <FormField label="Event type" errorText={problems[`${at}.events`]}>
+        <FormField label="Event type" errorText={problems[`${at}.events`] && <Text>{problems[`${at}.events`]}</Text>}>
           <Multiselect
             selectedOptions={events(group).map((e) => ({ value: e, label: words(e) }))}
             options={known.map((e) => ({ value: e, label: words(e) }))}
@@ -184,13 +226,13 @@ function Group({
           />
         </FormField>
         {conditions.map(({ f, j }, n) => {
-          const type = filterTypes.find((t) => t.value === f.type) ?? { value: f.type, label: words(f.type), example: "" };
+          const type = filterTypes.find((t) => t.value === f.type) ?? { value: f.type, label: words(f.type), example: "", name: false };
           return (
             <Grid key={j} gridDefinition={[{ colspan: { default: 12, s: 3 } }, { colspan: { default: 12, s: 3 } }, { colspan: { default: 12, s: 4 } }, { colspan: { default: 12, s: 2 } }]}>
               <FormField label={`Condition ${n + 1}`}>
                 <Select
                   selectedOption={{ value: type.value, label: type.label }}
-                  options={filterTypes.map(({ value, label }) => ({ value, label }))}
+                  options={types.map(({ value, label }) => ({ value, label }))}
                   onChange={(e) => set(j, { type: e.detail.selectedOption.value as WebhookFilterType })}
                 />
               </FormField>
@@ -206,12 +248,8 @@ function Group({
               </FormField>
               <FormField
                 label="Pattern"
-                errorText={problems[`${at}.${j}`]}
-                warningText={
-                  f.type === "ACTOR_ACCOUNT_ID" && f.pattern && !/^\^.*\$$/.test(f.pattern)
-                    ? "Without ^ and $ around it this also matches longer account IDs that contain it."
-                    : undefined
-                }
+                errorText={problems[`${at}.${j}`] && <Text>{problems[`${at}.${j}`]}</Text>}
+                warningText={type.name && f.pattern && !/^\^.*\$$/.test(f.pattern) ? "Without ^ and $ around it this also matches longer names that contain it." : undefined}
               >
                 <Input value={f.pattern} onChange={(e) => set(j, { pattern: e.detail.value })} placeholder={type.example} spellcheck={false} />
               </FormField>
@@ -234,8 +272,8 @@ function Group({
 type Results = NonNullable<Output<"TestWebhook">["results"]>;
 
 /** Asks the server which group a delivery would fit, without starting a build. */
-function Tester({ project, groups, provider, location }: { project: string; groups: WebhookFilter[][]; provider: Provider; location: string | undefined }) {
-  const [example] = useState(() => sample(provider.serverType, location));
+function Tester({ project, groups, provider, location }: { project: string | undefined; groups: WebhookFilter[][]; provider: Provider; location: string | undefined }) {
+  const example = sample(provider.serverType, location);
   const [headers, setHeaders] = useState(example.headers);
   const [payload, setPayload] = useState("");
   const test = useMutation<Output<"TestWebhook">, APIError, In<"TestWebhook">>({ mutationFn: (input) => call("TestWebhook", input) });
@@ -252,8 +290,13 @@ function Tester({ project, groups, provider, location }: { project: string; grou
           <Textarea value={payload} onChange={(e) => setPayload(e.detail.value)} rows={8} spellcheck={false} />
         </FormField>
         <SpaceBetween direction="horizontal" size="xs">
-          {example.push && <Button onClick={() => setPayload(example.push)}>Insert a sample push</Button>}
-          <Button loading={test.isPending} disabled={!payload.trim()} onClick={() => test.mutate({ projectName: project, headers, payload, filterGroups: groups })}>
+          <Button onClick={() => setPayload(example.push)}>Insert a sample push</Button>
+          <Button
+            loading={test.isPending}
+            disabled={!payload.trim() || !location}
+            disabledReason={location ? undefined : "Choose the repository first."}
+            onClick={() => test.mutate({ ...(project ? { projectName: project } : { source: { type: provider.serverType, location: location! } }), headers, payload, filterGroups: groups })}
+          >
             Test
           </Button>
         </SpaceBetween>
@@ -265,9 +308,10 @@ function Tester({ project, groups, provider, location }: { project: string; grou
                 {r.outcome === "WOULD_START" ? `A build would start, by group ${r.groups?.find((g) => g.matched)?.group ?? "-"}` : words(r.outcome ?? "")}
               </StatusIndicator>
               <Box>
-                <Text>{[r.event, r.headRef, r.baseRef && `into ${r.baseRef}`, (r.login || r.actor) && `by ${[r.login, r.actor].filter(Boolean).join(", account ID ")}`].filter(Boolean).join(" ")}</Text>
+                <Text>{[r.event && words(r.event), r.headRef, r.baseRef && `into ${r.baseRef}`, (r.login || r.actor) && `by ${[r.login, r.actor].filter(Boolean).join(", account ID ")}`].filter(Boolean).join(" ")}</Text>
               </Box>
               {r.reason && <Text lines>{r.reason}</Text>}
+              {r.note && <Text lines>{r.note}</Text>}
               <ul className="plain">
                 {(r.groups ?? []).map((g) => (
                   <li key={g.group}>
