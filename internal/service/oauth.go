@@ -193,7 +193,7 @@ func (s CorbelService) FinishOAuth(ctx context.Context, state, code, problem str
 	case !mine:
 		return "", api.InvalidInputException("This connection was not begun here, was finished already, or took too long. Begin again")
 	case problem == "access_denied":
-		return "", api.InvalidInputException("%s was told not to let Corbel in", flow.client.Host.Name)
+		return "", api.InvalidInputException("The connection was declined at %s. Connect again to allow it", flow.client.Host.Name)
 	case problem != "" || code == "":
 		return "", api.InvalidInputException("%s refused the connection. Check the OAuth app's settings there: its callback address is %s", flow.client.Host.Name, flow.client.Callback)
 	}

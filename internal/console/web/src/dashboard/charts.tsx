@@ -46,7 +46,7 @@ export default function Charts({ days: each }: { days: BuildDay[] }) {
   const common = { height: 200, hideFilter: true, xScaleType: "categorical" } as const;
   return (
     <div className="charts">
-      <Container header={<Header variant="h2">Builds {per}</Header>}>
+      <Container header={<Header variant="h2" description="Days are those of UTC.">Builds {per}</Header>}>
         <BarChart
           {...common}
           xDomain={days.map(date)}

@@ -56,9 +56,16 @@ export function LogView({ place, running, name }: { place: Place; running: boole
   const real = Math.min(virtual, highest);
   const scale = real > height && virtual > real ? (virtual - height) / (real - height) : 1;
 
+  // The box ends where the window does, whatever is above it on the page.
   useLayoutEffect(() => {
-    const observer = new ResizeObserver(() => setHeight(box.current!.clientHeight));
-    observer.observe(box.current!);
+    const b = box.current!;
+    const fit = () => {
+      b.style.setProperty("--log-above", `${Math.round(b.getBoundingClientRect().top + scrollY)}px`);
+      setHeight(b.clientHeight);
+    };
+    const observer = new ResizeObserver(fit);
+    observer.observe(b);
+    observer.observe(document.body);
     return () => observer.disconnect();
   }, []);
 
@@ -112,7 +119,29 @@ export function LogView({ place, running, name }: { place: Place; running: boole
     setTop(b.scrollTop * scale);
   }
 
+  /** The line whose link is in the order of the tabulator: one of all that there are. From it arrows lead to the others. */
+  const [linked, setLinked] = useState<number>();
+  const moves = useRef(false);
+  useLayoutEffect(() => {
+    if (moves.current) box.current!.querySelector<HTMLElement>(".log-number[tabindex='0']")?.focus({ preventScroll: true });
+    moves.current = false;
+  }, [linked]);
+
+  function onLinkKey(e: React.KeyboardEvent, line: number) {
+    const d = e.key === "ArrowDown" ? 1 : e.key === "ArrowUp" ? -1 : 0;
+    const row = log.rowOfLine(line) + d;
+    if (d === 0 || row < 0 || row >= rows) return;
+    e.preventDefault();
+    setFollow(false);
+    if (row * lineHeight < top) scrollTo(row * lineHeight);
+    else if ((row + 1) * lineHeight > top + height) scrollTo((row + 1) * lineHeight - height);
+    moves.current = true;
+    setLinked(log.lineOfRow(row));
+  }
+
   function onKeyDown(e: React.KeyboardEvent) {
+    const link = (e.target as HTMLElement).closest(".log-number");
+    if (link) return onLinkKey(e, Number(link.textContent) - 1);
     if (e.target !== box.current || e.ctrlKey || e.metaKey || e.altKey) return;
     const by: Record<string, number> = { ArrowUp: -lineHeight, ArrowDown: lineHeight, PageUp: lineHeight - height, PageDown: height - lineHeight, Home: -virtual, End: virtual };
     const d = by[e.key];
@@ -150,6 +179,7 @@ export function LogView({ place, running, name }: { place: Place; running: boole
   const first = Math.max(0, Math.floor(top / lineHeight) - beyond);
   const last = Math.min(rows, Math.ceil((top + height) / lineHeight) + beyond);
   const find = log.search?.text ?? "";
+  const stop = linked !== undefined && log.rowOfLine(linked) >= first && log.rowOfLine(linked) < last ? linked : rows > 0 ? log.lineOfRow(Math.min(Math.ceil(top / lineHeight), rows - 1)) : -1;
   const drawn: ReactNode[] = [];
   for (let row = first; row < last; row++) {
     const n = log.lineOfRow(row);
@@ -168,6 +198,7 @@ export function LogView({ place, running, name }: { place: Place; running: boole
         phase={section?.phase}
         folded={section?.folded}
         hidden={section?.folded ? log.end(section) - section.first - 1 : 0}
+        tab={n === stop}
         onMark={mark}
         onFold={section && ((folded) => foldAt(section, folded))}
       />,
@@ -200,7 +231,7 @@ export function LogView({ place, running, name }: { place: Place; running: boole
       <div className="log-foot">
         <span>
           {log.count.toLocaleString("en")} lines{!caughtUp && log.count > 0 && ", loading"}
-          {caughtUp && running && ", waiting for more"}
+          {caughtUp && running && ", waiting for more"}. Times of Corbel's own lines are UTC.
         </span>
         <span role="status" className="log-said">
           {log.sections.length > 0 ? `Phase ${phaseText(log.sections.at(-1)!.phase)}${complete ? ". The log is complete." : ""}` : ""}
@@ -221,17 +252,18 @@ interface RowProps {
   phase?: string;
   folded?: boolean;
   hidden: number;
+  tab: boolean;
   onMark: (line: number, extend: boolean) => void;
   onFold?: (folded: boolean) => void;
 }
 
-const Row = memo(function Row({ n, text, style, find, href, marked, current, phase, folded, hidden, onMark, onFold }: RowProps) {
+const Row = memo(function Row({ n, text, style, find, href, marked, current, phase, folded, hidden, tab, onMark, onFold }: RowProps) {
   return (
     <div className={"log-row" + (marked ? " marked" : "") + (current ? " current" : "") + (phase ? " phase" : "")}>
       <a
         className="log-number"
         href={href}
-        tabIndex={-1}
+        tabIndex={tab ? 0 : -1}
         aria-label={`Line ${n + 1}`}
         onClick={(e) => {
           if (e.ctrlKey || e.metaKey) return;

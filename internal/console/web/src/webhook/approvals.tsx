@@ -9,7 +9,7 @@ import Table, { type TableProps } from "@cloudscape-design/components/table";
 import { useState } from "react";
 import { useAction, useCall } from "../api";
 import type { PendingApproval } from "../api.gen";
-import { words } from "../project/webhook";
+import { role } from "../project/webhook";
 import { describe, flash } from "../ui/flash";
 import { Link } from "../ui/link";
 import { Answer, Empty } from "../ui/state";
@@ -136,7 +136,7 @@ function Confirm({ approval: a, onClose }: { approval: PendingApproval; onClose:
             { label: "Repository", value: <Text>{a.repository}</Text> },
             { label: "Commit", value: <Copyable what="the commit">{a.sha ?? ""}</Copyable> },
             { label: "Or comment this at the provider", value: <Copyable what="the comment">{a.command ?? ""}</Copyable> },
-            { label: "Whose comment counts", value: <Text>{(a.approverRoles ?? []).map(words).join(", ") || "Whoever may write to the repository"}</Text> },
+            { label: "Whose comment counts", value: <Text>{(a.approverRoles ?? []).map(role).join(", ") || "Whoever may write to the repository"}</Text> },
           ]}
         />
       </SpaceBetween>
