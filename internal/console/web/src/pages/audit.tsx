@@ -1,3 +1,4 @@
+import Box from "@cloudscape-design/components/box";
 import Button from "@cloudscape-design/components/button";
 import FormField from "@cloudscape-design/components/form-field";
 import Header from "@cloudscape-design/components/header";
@@ -45,13 +46,29 @@ export default function Audit() {
             empty={<Empty title={of ? "There is no record of this resource" : "No records"} action={of && <Button onClick={() => set("")}>All records</Button>} />}
             footer={<Older of={q} />}
             columnDefinitions={[
-              { id: "at", header: "Time", isRowHeader: true, minWidth: 200, cell: (r) => <Time at={r.at} exact /> },
-              { id: "who", header: "By", minWidth: 110, cell: (r) => <span title={r.principal}><Text>{r.principal?.split(/[:/]/).at(-1) ?? "-"}</Text></span> },
-              { id: "what", header: "Event", minWidth: 220, cell: (r) => <Text>{r.event ?? "-"}</Text> },
+              { id: "at", header: "Time", isRowHeader: true, minWidth: 170, cell: (r) => <Time at={r.at} exact /> },
+              {
+                id: "who",
+                header: "By, from",
+                minWidth: 120,
+                cell: (r) => (
+                  <>
+                    <span title={r.principal}>
+                      <Text>{r.principal?.split(/[:/]/).at(-1) ?? "-"}</Text>
+                    </span>
+                    {r.from && (
+                      <Box color="text-body-secondary">
+                        <Text>{r.from}</Text>
+                      </Box>
+                    )}
+                  </>
+                ),
+              },
+              { id: "what", header: "Event", minWidth: 190, cell: (r) => <Text>{r.event ?? "-"}</Text> },
               {
                 id: "resource",
                 header: "Resource",
-                minWidth: 200,
+                minWidth: 160,
                 cell: (r) =>
                   r.resource ? (
                     <button type="button" className="linklike" onClick={() => set(r.resource!)} title="Only the records of this resource">
@@ -62,8 +79,7 @@ export default function Audit() {
                   ),
               },
               { id: "outcome", header: "Outcome", minWidth: 130, cell: (r) => (r.outcome ? <Status type="error">{r.outcome}</Status> : <Status type="success">OK</Status>) },
-              { id: "more", header: "Message", minWidth: 220, cell: (r) => <Text lines>{[r.message, r.detail].filter(Boolean).join("\n") || "-"}</Text> },
-              { id: "from", header: "From", minWidth: 110, cell: (r) => <Text>{r.from ?? "-"}</Text> },
+              { id: "more", header: "Message", minWidth: 200, cell: (r) => <Text lines>{[r.message, r.detail].filter(Boolean).join("\n") || "-"}</Text> },
             ]}
           />
         )}
