@@ -1,1 +1,0 @@
-import{t as e}from"./list-ibleSZ9f.js";import{t}from"./page-B1nC76g7.js";import{ji as n}from"./text-diBoVFIb.js";var r=n();function i(){return(0,r.jsx)(t,{title:`Builds`,children:(0,r.jsx)(e,{})})}export{i as default};
