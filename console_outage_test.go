@@ -66,8 +66,8 @@ func (b *tab) fillIn(name string) {
 	b.t.Helper()
 	b.fill("Project name", name)
 	b.choose("Source provider", "No source")
-	b.fill("Build commands", "version: 0.2\nphases:\n  build:\n    commands:\n      - date\n")
-	b.reads("build: 1 command")
+	b.fill("Build commands", "version: 0.2\nphases:\n  build:\n    commands:\n      - date\n      - date\n")
+	b.reads("build: 2 commands") // the check is of these, and asks no more later
 }
 
 // A slow API, one that is gone and one behind a proxy that lost it are told

@@ -64,7 +64,7 @@ export default function Audit() {
                   </>
                 ),
               },
-              { id: "what", header: "Event", minWidth: 190, cell: (r) => <Text>{r.event ?? "-"}</Text> },
+              { id: "what", header: "Event", minWidth: 190, cell: (r) => <span className="status"><Text>{r.event ?? "-"}</Text></span> },
               {
                 id: "resource",
                 header: "Resource",
