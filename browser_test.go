@@ -633,8 +633,8 @@ func (s *server) consoleOf(t *testing.T, path string) *tab {
 func TestBrowser_Complains(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "-builds", "0")
-	b := newTab(t, s.url+"/console/")
-	b.goTo("")
+	b := s.console("")
+	b.find("heading", "*")
 	if list := b.heard.unexpected(); len(list) > 0 {
 		t.Fatalf("it complains before: %q", list)
 	}

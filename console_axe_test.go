@@ -185,7 +185,7 @@ func dialogs(b *tab, axe, build string) {
 	b.look("dark", 390)
 	b.accessible(axe, "a wrapped log in dark, narrow")
 	b.harmless("a wrapped log")
-	b.goTo("projects/create")
+	b.goTo("create-project")
 	b.settles()
 	b.click("button", "Create build project")
 	b.reads("Enter 2 to 150 letters")

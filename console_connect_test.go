@@ -220,7 +220,7 @@ func TestConsole_PageBitbucket(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := serve(t, "-host", "bitbucket.org="+host.URL)
-	b := s.console("projects/create")
+	b := s.console("create-project")
 	requests := b.requests()
 
 	b.fill("Project name", "app")
@@ -260,7 +260,7 @@ func TestConsole_Tokens(t *testing.T) {
 	const refusedToken, narrow = "ghp_RefusedInConsoleTests000000000000001", "ghp_NarrowInConsoleTests0000000000000001"
 	host.AddToken(forgetest.Token{Value: narrow, Login: "octocat", Scopes: []string{"repo:status"}})
 	s := serve(t, "-builds", "0", "-host", "github.com="+host.URL)
-	b := s.console("projects/create")
+	b := s.console("create-project")
 	b.expects(refused) // of the token that the provider refuses
 	const field = "GitHub personal access token"
 
@@ -316,7 +316,7 @@ func TestConsole_AsAWSCLI(t *testing.T) {
 	host, _ := newHost(t, map[string]string{"x": "y"})
 	s := serve(t, "-builds", "0", "-host", "github.com="+host.URL)
 	s.load(planted)
-	b := s.console("projects/create")
+	b := s.console("create-project")
 	b.fill("Project name", "app")
 	b.fill("Description*", `it's "quoted" $HOME `+"`date` \\ \u202e\u00e9\U0001f600")
 	b.chooseRepository("app", "octo/app*")

@@ -105,11 +105,10 @@ func TestConsole_Links(t *testing.T) {
 	b.expects("the server responded with a status of 40")
 	in := func(want string) {
 		t.Helper()
-		b.in("dialog", "Your session has ended").click("link", "sign in here")
 		b.fillSignIn(c.AccessKeyID, c.Secret.Reveal())
 		b.leadsTo("the sign-in page", console+want)
 	}
-	b.visit(*plain.Logs.DeepLink)
+	b.visit(*plain.Logs.DeepLink) // and is led there
 	in("builds/" + *plain.Id)
 	b.shows("page " + p.URL)
 	b.click("button", "Account of*")

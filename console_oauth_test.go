@@ -273,7 +273,7 @@ func TestConsole_OAuthDenied(t *testing.T) {
 	there := b.opens(func() { dialog.click("button", "Connect to GitHub") })
 	there.expects(refused)
 	there.consents("hubot", "Deny")
-	const words = "github.com was told not to let Corbel in. Nothing is connected"
+	const words = "The connection was declined at github.com. Nothing is connected"
 	there.find("heading", "Not connected")
 	there.reads(words)
 	b.reads("Not connected", words)
@@ -313,12 +313,12 @@ func TestConsole_OAuthDevice(t *testing.T) {
 	b.click("button", "Connect with a code")
 	b.reads("Enter this code at github.com", "Waiting until you have entered it.", "minutes.")
 	enters("Deny")
-	b.reads("Not connected", "github.com was told not to let Corbel in. Nothing is connected")
+	b.reads("Not connected", "The connection was declined at github.com. Nothing is connected")
 
 	c.registers(func(a *forgetest.OAuthApp) { a.CodeLife = 2 * time.Second })
 	b.click("button", "Connect with a code")
 	b.reads("Nobody entered the code at github.com in time. Connect again for another one")
-	b.readsNot("was told not to let Corbel in")
+	b.readsNot("The connection was declined at")
 	b.readsNot("Enter this code")
 
 	c.registers(func(a *forgetest.OAuthApp) { a.CodeLife = 0 })
@@ -586,7 +586,7 @@ func TestConsole_OAuthEveryLook(t *testing.T) {
 	there.consents("hubot", "Deny")
 	there.find("heading", "Not connected")
 	looks(there, "the page of a denial")
-	b.reads("was told not to let Corbel in")
+	b.reads("The connection was declined at")
 	looks(b, "a denial in the form")
 	evaluate[int](b, `(window.open = () => null, 1)`)
 	b.click("button", "Connect to GitHub")

@@ -67,7 +67,7 @@ func (b *tab) fillIn(name string) {
 	b.fill("Project name", name)
 	b.choose("Source provider", "No source")
 	b.fill("Build commands", "version: 0.2\nphases:\n  build:\n    commands:\n      - date\n      - date\n")
-	b.reads("build: 2 commands") // and not the one that the form begins with
+	b.reads("build: 2 commands") // the check is of these, and asks no more later
 }
 
 // A slow API, one that is gone and one behind a proxy that lost it are told
@@ -116,7 +116,7 @@ func TestConsole_Unreachable(t *testing.T) {
 
 	// What was tried and not done is said, and can be tried again.
 	p.answer(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-	b.goTo("projects/create")
+	b.goTo("create-project")
 	b.reads("Could not load")
 	p.answer(nil)
 	b.click("button", "Try again")
@@ -169,7 +169,7 @@ func TestConsole_SessionEnds(t *testing.T) {
 	b.expects("the server responded with a status of 40") // calls without a session
 	dialog := b.in("dialog", "Your session has ended")
 
-	b.signIn(pair[0], pair[1], "projects/create")
+	b.signIn(pair[0], pair[1], "create-project")
 	b.fillIn("typed")
 	s.must(corbel(t), "keys", "delete", pair[0], "-data", s.data)
 	wait(t, "the end of the guest's session", func() bool { return b.calls("ListProjects") != http.StatusOK })
@@ -190,7 +190,7 @@ func TestConsole_SessionEnds(t *testing.T) {
 	b.find("heading", "typed")
 
 	// The other tab signs out, and this one signs in itself.
-	b.goTo("projects/create")
+	b.goTo("create-project")
 	b.fillIn("lost")
 	other.click("button", "Account of*")
 	other.click("menuitem", "Sign out")
@@ -198,7 +198,7 @@ func TestConsole_SessionEnds(t *testing.T) {
 	b.click("button", "Create build project")
 	dialog.click("link", "sign in here")
 	b.fillSignIn(c.AccessKeyID, c.Secret.Reveal())
-	b.arrives("/console/projects/create")
+	b.arrives("/console/create-project")
 	b.find("textbox", "Project name")
 	if _, err := s.client().BatchGetProjects(t.Context(), &api.BatchGetProjectsInput{Names: []string{"lost"}}); err != nil {
 		t.Fatal(err)
@@ -319,7 +319,7 @@ func TestConsole_BehindTLS(t *testing.T) {
 	p.to.Store(mustURL(t, s.url))
 	b := newTab(t, p.URL+"/deep/corbel/console/")
 	c := s.client()
-	b.signIn(c.AccessKeyID, c.Secret.Reveal(), "projects/create")
+	b.signIn(c.AccessKeyID, c.Secret.Reveal(), "create-project")
 	b.fillIn("app")
 	b.click("button", "Create build project")
 	b.arrives("/deep/corbel/console/projects/app")

@@ -134,7 +134,7 @@ func TestConsole_Webhook(t *testing.T) {
 func TestConsole_NoSource(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
-	b := s.console("projects/create")
+	b := s.console("create-project")
 	b.fill("Project name", "app")
 	b.choose("Source provider", "No source")
 	b.find("radio", "Insert build commands*")

@@ -161,7 +161,7 @@ func TestOAuth_WebRefused(t *testing.T) {
 	refused("another code", b, change(t, callback, "code", "0123456789abcdef"), "Connect again")
 	refused("the state of a failed attempt", b, callback, "was not begun here")
 	host.DenyOAuth(true)
-	refused("a denial", b, b.begin("GITHUB"), "was told not to let Corbel in")
+	refused("a denial", b, b.begin("GITHUB"), "The connection was declined at")
 	host.DenyOAuth(false)
 	host.AddOAuthApp(forgetest.OAuthApp{ID: "Iv1.corbel", Secret: "another", Callback: s.url + "/console/oauth/callback"})
 	refused("a wrong secret", b, b.begin("GITHUB"), "incorrect_client_credentials")

@@ -1,6 +1,7 @@
 package corbel_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,6 +69,26 @@ func TestPolicy(t *testing.T) {
 		denied := strings.Contains(out, "(AccessDeniedException)") && strings.Contains(out, ":user/narrow is not authorized to perform: "+c.args[0]+":")
 		if c.allowed && err != nil || !c.allowed && !denied {
 			t.Errorf("aws %q: %v %s", c.args, err, out)
+		}
+	}
+	// Who the caller is and what the server can do needs no grant; how the server
+	// is set up does.
+	s.must(corbel(t), "hosts", "add", "GITHUB_ENTERPRISE=https://git.example.com", "-data", s.data)
+	for key, granted := range map[string]bool{one: false, create(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"corbel:DescribeServer","Resource":"*"}}`): true} {
+		id, secret, _ := strings.Cut(strings.TrimSpace(key), " ")
+		b := newBrowser(t, s.url+"/console/")
+		b.login(id, secret)
+		if status, out := b.call("Corbel_20261101.DescribeSession", "{}"); status != 200 || out["user"] != "narrow" || out["restricted"] != true {
+			t.Errorf("the session: %d %v", status, out)
+		}
+		status, out := b.call("Corbel_20261101.DescribeServer", "{}")
+		if text := fmt.Sprint(out["providers"]); status != 200 || !strings.Contains(text, "GitHub Enterprise") || strings.Contains(text, "insecureSsl") != granted || strings.Contains(text, "api.github.com") != granted {
+			t.Errorf("the providers: %d %v", status, text)
+		}
+		for _, member := range []string{"version", "publicUrl", "builds", "verifyCredentials", "executor"} {
+			if _, tells := out[member]; tells != granted {
+				t.Errorf("granted %t, it tells %s: %t", granted, member, tells)
+			}
 		}
 	}
 	id, _, _ := strings.Cut(reader, " ")

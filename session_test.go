@@ -116,7 +116,7 @@ func TestConsole_Session(t *testing.T) {
 		t.Errorf("the form: %s %s", res.Status, text)
 	}
 	res, _ = b.login(c.AccessKeyID, secret, "next", "projects/app?tab=builds")
-	if got := res.Header.Get("Location"); res.StatusCode != http.StatusSeeOther || got != "./projects/app?tab=builds" {
+	if got := res.Header.Get("Location"); res.StatusCode != http.StatusSeeOther || got != "./projects/app?region=eu-west-1&tab=builds" {
 		t.Fatalf("signing in: %s to %q", res.Status, got)
 	}
 	cookie := res.Cookies()[0]
@@ -198,6 +198,44 @@ func mustURL(t *testing.T, text string) *url.URL {
 		t.Fatal(err)
 	}
 	return u
+}
+
+// Two servers at ports of one host do not end each other's sessions, though the
+// browser sends the cookies of both to both.
+func TestConsole_TwoServers(t *testing.T) {
+	t.Parallel()
+	var all []*browser
+	for range 2 {
+		s := serve(t, "-builds", "0")
+		c := s.client()
+		b := newBrowser(t, s.url+"/console/")
+		if len(all) > 0 {
+			b.http.Jar = all[0].http.Jar
+		}
+		b.login(c.AccessKeyID, c.Secret.Reveal())
+		all = append(all, b)
+	}
+	for i, b := range all {
+		if !b.signedIn() {
+			t.Errorf("not signed in at server %d", i+1)
+		}
+	}
+	all[0].do("POST", "logout", "", "Sec-Fetch-Site", "same-origin")
+	if all[0].signedIn() || !all[1].signedIn() {
+		t.Error("signing out at one is not signing out there alone")
+	}
+}
+
+// The form is in the theme that was chosen in the console, and proposes the
+// region of the page that somebody wants to.
+func TestConsole_LoginForm(t *testing.T) {
+	t.Parallel()
+	b := newBrowser(t, serve(t, "-builds", "0").url+"/console/")
+	for cookie, want := range map[string]string{"dark": `<html lang="en" class="dark">`, "light": `<html lang="en" class="light">`, "system": `<html lang="en">`, `x"onload=`: `<html lang="en">`} {
+		if _, text := b.do("GET", "login?next=builds%3Fregion%3Dsa-east-1", "", "Cookie", "corbel_theme="+cookie); !strings.Contains(text, want) || !strings.Contains(text, `value="sa-east-1"`) {
+			t.Errorf("with the theme %s: %s", cookie, text)
+		}
+	}
 }
 
 // A session ends with its key.
@@ -322,11 +360,14 @@ func TestConsole_OtherSites(t *testing.T) {
 		t.Error("another site ended the session")
 	}
 	for next, want := range map[string]string{
-		"//evil.example": "./", "/\\evil.example": "./", "https://evil.example": "./https://evil.example", "../../x": "./", "builds?x=1#y": "./builds?x=1#y", "a\r\nb": "./",
+		"//evil.example": "./", "/\\evil.example": "./", "https://evil.example": "./https://evil.example", "../../x": "./", "builds": "./builds", "a\r\nb": "./",
 	} {
-		if res, _ := b.login(c.AccessKeyID, c.Secret.Reveal(), "next", next); res.Header.Get("Location") != want {
+		if res, _ := b.login(c.AccessKeyID, c.Secret.Reveal(), "next", next); res.Header.Get("Location") != want+"?region=eu-west-1" {
 			t.Errorf("next %q leads to %q, want %q", next, res.Header.Get("Location"), want)
 		}
+	}
+	if res, _ := b.login(c.AccessKeyID, c.Secret.Reveal(), "next", "builds?x=1&region=us-east-1#y"); res.Header.Get("Location") != "./builds?region=eu-west-1&x=1#y" {
+		t.Errorf("to a page in another region: %q", res.Header.Get("Location"))
 	}
 	// A signature counts, whoever's the cookie is.
 	pair := strings.Fields(s.must(corbel(t), "keys", "create", "-user", "other", "-data", s.data))
@@ -379,6 +420,16 @@ func TestConsole_Proxy(t *testing.T) {
 		res, _ := b.do("GET", "../../corbel/console", "")
 		if to := res.Header.Get("Location"); res.StatusCode != http.StatusSeeOther || to != "console/" {
 			t.Errorf("GET /corbel/console: %s to %q", res.Status, to)
+		}
+		// Without the slash at its end the prefix leads to the console too.
+		follow := &http.Client{Transport: b.http.Transport}
+		home, err := follow.Get(proxy.URL + "/corbel")
+		if err != nil {
+			t.Fatal(err)
+		}
+		home.Body.Close()
+		if home.StatusCode != http.StatusOK || home.Request.URL.Path != "/corbel/console/" {
+			t.Errorf("GET /corbel ends at %s: %s", home.Request.URL, home.Status)
 		}
 		// An old browser says only where it is, which is not what the proxy says.
 		res, _ = b.do("POST", "login", form(c.AccessKeyID, c.Secret.Reveal()), "Content-Type", formType, "Origin", proxy.URL)

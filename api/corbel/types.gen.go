@@ -61,6 +61,8 @@ type BuildDay struct {
 	TimedOut      *int     `json:"timedOut,omitzero"`
 	MedianSeconds *float64 `json:"medianSeconds,omitzero"`
 	P90Seconds    *float64 `json:"p90Seconds,omitzero"`
+	MostQueued    *int     `json:"mostQueued,omitzero"`
+	MostRunning   *int     `json:"mostRunning,omitzero"`
 }
 
 // BuildspecPhase is a structure of the model.

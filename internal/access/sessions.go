@@ -61,10 +61,11 @@ func (s *Sessions) Open(ctx context.Context, tx store.Tx, key store.AccessKey, r
 	return token, nil
 }
 
-// Find returns whom a session's token stands for, and notes that it was used.
+// Find returns whom a session's token stands for, and notes that it was used if
+// used says so.
 // ErrNoSession if there is no session, its time is over, or its key's is. What
 // the principal's request was is for the caller to add.
-func (s *Sessions) Find(ctx context.Context, token string) (Principal, error) {
+func (s *Sessions) Find(ctx context.Context, token string, used bool) (Principal, error) {
 	st, now := s.Keys.Store, s.Keys.Now()
 	session, err := st.Session(ctx, hash(token))
 	if errors.Is(err, store.ErrNotFound) {
@@ -81,7 +82,7 @@ func (s *Sessions) Find(ctx context.Context, token string) (Principal, error) {
 	} else if err != nil {
 		return Principal{}, err
 	}
-	if now.Sub(session.Used) >= useTime {
+	if used && now.Sub(session.Used) >= useTime {
 		err := st.Update(ctx, func(tx store.Tx) error { return tx.UseSession(ctx, session.Hash, now) })
 		if errors.Is(err, store.ErrNotFound) {
 			return Principal{}, ErrNoSession

@@ -41,7 +41,10 @@ func TestSessions_End(t *testing.T) {
 			}
 			for _, at := range append(c.uses, c.ends-time.Millisecond) {
 				now = start.Add(at)
-				p, err := s.Find(t.Context(), token)
+				if _, err := s.Find(t.Context(), token, false); err != nil { // which is no use
+					t.Fatalf("after %v: %v", at, err)
+				}
+				p, err := s.Find(t.Context(), token, true)
 				if err != nil || p.User != "ada" || p.Region != "eu-west-1" || p.KeyID != key.ID || p.Session == "" || p.Session == token {
 					t.Fatalf("after %v the session is of %+v, %v", at, p, err)
 				}
@@ -49,12 +52,16 @@ func TestSessions_End(t *testing.T) {
 			// The last use may have been noted: look with the note of before.
 			now = start.Add(c.ends)
 			if name == "idle" || name == "idle after use" {
-				now = now.Add(DefaultIdle)
+				now = now.Add(DefaultIdle - 2*time.Millisecond)
+				if _, err := s.Find(t.Context(), token, false); err != nil {
+					t.Errorf("just before the end: %v", err)
+				}
+				now = now.Add(2 * time.Millisecond)
 			}
-			if _, err := s.Find(t.Context(), token); !errors.Is(err, ErrNoSession) {
+			if _, err := s.Find(t.Context(), token, true); !errors.Is(err, ErrNoSession) {
 				t.Errorf("after %v: %v", c.ends, err)
 			}
-			if _, err := s.Find(t.Context(), token+"x"); !errors.Is(err, ErrNoSession) {
+			if _, err := s.Find(t.Context(), token+"x", true); !errors.Is(err, ErrNoSession) {
 				t.Errorf("another token: %v", err)
 			}
 			// The next sign-in removes what has ended.

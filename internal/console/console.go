@@ -93,6 +93,8 @@ func program(from fs.FS) (http.Handler, error) {
 		case strings.HasPrefix(name, "assets/"): // of another version
 			http.Error(w, "this version of the console has no such file: load the page again", http.StatusNotFound)
 		default:
+			// As the browser sees it, to which an encoded slash is none.
+			_, name, _ = strings.Cut(r.URL.EscapedPath(), "/console/")
 			serve(w, r, based(document, name), false)
 		}
 	}), nil

@@ -49,6 +49,7 @@ func TestProgram(t *testing.T) {
 	}{
 		{"/console/", "gzip", 200, "text/html; charset=utf-8", "no-cache", "", `<html><head><base href="./"><title>x</title></head></html>`},
 		{"/console/index.html", "", 200, "text/html; charset=utf-8", "no-cache", "", `<html><head><base href="./"><title>x</title></head></html>`},
+		{"/console/builds/a%2Fb", "gzip", 200, "text/html; charset=utf-8", "no-cache", "", `<html><head><base href="../"><title>x</title></head></html>`},
 		{"/corbel/console/projects/app/edit", "gzip", 200, "text/html; charset=utf-8", "no-cache", "", `<html><head><base href="../../"><title>x</title></head></html>`},
 		{"/console/icon.svg", "gzip", 200, "image/svg+xml", "no-cache", "", "<svg/>"},
 		{"/console/assets/app-1a2.js", "br, gzip;q=0.5", 200, "text/javascript; charset=utf-8", "public, max-age=31536000, immutable", "gzip", "zipped"},

@@ -7,17 +7,20 @@ import (
 	"net/http"
 )
 
+// dark are the colours of the dark theme.
+const dark = `--page:#0f141a;--box:#161d26;--text:#ebebf0;--quiet:#c6c6cd;--line:#8c8c94;--main:#42b4ff;--on:#0f141a;--bad:#ff7a7a`
+
 // style is that of the pages that are not the program's.
 const style = `:root{color-scheme:light dark;--page:#f2f3f3;--box:#fff;--text:#0f141a;--quiet:#424650;--line:#8c8c94;--main:#006ce0;--on:#fff;--bad:#ba0000}` +
-	`@media(prefers-color-scheme:dark){:root{--page:#0f141a;--box:#161d26;--text:#ebebf0;--quiet:#c6c6cd;--line:#8c8c94;--main:#42b4ff;--on:#0f141a;--bad:#ff7a7a}}` +
+	`@media(prefers-color-scheme:dark){:root:not(.light){` + dark + `}}:root.dark{color-scheme:dark;` + dark + `}:root.light{color-scheme:light}` +
 	`*{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--text);font:14px/1.45 "Open Sans","Helvetica Neue",Roboto,Arial,sans-serif}` +
 	`main{max-width:26rem;margin:8vh auto;padding:2rem;background:var(--box);border-radius:16px}h1{margin:0 0 .25rem;font-size:1.5rem}p{margin:.5rem 0;color:var(--quiet);overflow-wrap:anywhere}` +
 	`label{display:block;margin:1rem 0 .25rem;font-weight:600}input{width:100%;padding:.5rem .75rem;font:inherit;color:inherit;background:transparent;border:2px solid var(--line);border-radius:8px}` +
 	`button,.button{display:inline-block;margin-top:1.5rem;padding:.5rem 1.25rem;font:inherit;font-weight:700;color:var(--on);background:var(--main);border:0;border-radius:20px;cursor:pointer;text-decoration:none}` +
-	`:focus-visible{outline:2px solid var(--main);outline-offset:2px}.bad{color:var(--bad);font-weight:600}code{font-family:Menlo,Consolas,monospace}@media(max-width:30rem){main{margin:0;min-height:100vh;border-radius:0}}`
+	`:focus-visible{outline:2px solid var(--main);outline-offset:2px}.name{margin:0 0 .75rem;font-weight:700;color:var(--text)}.bad{color:var(--bad);font-weight:600}code{font-family:Menlo,Consolas,monospace}@media(max-width:30rem){main{margin:0;min-height:100vh;border-radius:0}}`
 
 var pages = template.Must(template.New("").Parse(`{{define "top"}}<!doctype html>
-<html lang="en">
+<html lang="en"{{with .Theme}} class="{{.}}"{{end}}>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -27,6 +30,7 @@ var pages = template.Must(template.New("").Parse(`{{define "top"}}<!doctype html
 </head>
 <body>
 <main>
+<p class="name">Corbel</p>
 <h1>{{.Title}}</h1>
 {{end}}{{define "login"}}{{template "top" .}}<p>With an access key of this server. <code>corbel env</code> prints one, <code>corbel keys create</code> makes one.</p>
 {{with .Problem}}<p class="bad" role="alert">{{.}}</p>
@@ -52,7 +56,7 @@ var pages = template.Must(template.New("").Parse(`{{define "top"}}<!doctype html
 {{end}}`))
 
 type page struct {
-	Title, Problem, Text, Next, Refresh, KeyID, Region string
+	Title, Problem, Text, Next, Refresh, KeyID, Region, Theme string
 
 	Style template.CSS
 }
@@ -80,11 +84,12 @@ type Login struct {
 	KeyID, Region string
 	Next          string // where to go afterwards, as Next has it
 	Problem       string // with what was tried; "" at first
+	Theme         string // light, dark, or "" for the system's
 }
 
 // Write answers with the form.
 func (l Login) Write(w http.ResponseWriter, status int) {
-	page{Title: "Sign in", KeyID: l.KeyID, Region: l.Region, Next: l.Next, Problem: l.Problem}.write(w, "login", status)
+	page{Title: "Sign in", KeyID: l.KeyID, Region: l.Region, Next: l.Next, Problem: l.Problem, Theme: l.Theme}.write(w, "login", status)
 }
 
 // A Notice tells something and leads on.
@@ -93,11 +98,12 @@ type Notice struct {
 	Problem     string // something went wrong
 	Next        string // where it leads
 	At          bool   // go there without being asked
+	Theme       string // light, dark, or "" for the system's
 }
 
 // Write answers with the notice.
 func (n Notice) Write(w http.ResponseWriter, status int) {
-	p := page{Title: n.Title, Text: n.Text, Problem: n.Problem, Next: n.Next}
+	p := page{Title: n.Title, Text: n.Text, Problem: n.Problem, Next: n.Next, Theme: n.Theme}
 	if n.At {
 		p.Refresh = n.Next
 	}

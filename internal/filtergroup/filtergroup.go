@@ -309,6 +309,9 @@ func matchFiles(g []api.WebhookFilter, paths []string, complete bool) (string, e
 		case excludes(f) && !complete: // else somebody could push what is excluded off the list
 			return "FILE_PATH excludes files, and the provider cuts the list of what has changed", nil
 		case !excludes(f) && i < 0 && complete: // a cut list proves nothing; a build too many is better than none
+			if len(paths) == 1 {
+				return "FILE_PATH does not match the one changed file", nil
+			}
 			return fmt.Sprintf("FILE_PATH matches none of the %d changed files", len(paths)), nil
 		}
 	}

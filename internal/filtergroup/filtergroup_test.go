@@ -259,6 +259,7 @@ func TestMatch_Files(t *testing.T) {
 		{name: "no excluded path", groups: groups("EVENT PUSH", `!FILE_PATH ^docs/`), paths: []string{"main.go"}, asked: 1, want: 1},
 		{name: "two filters by two files", groups: groups("EVENT PUSH", `FILE_PATH \.go$`, `FILE_PATH \.md$`), paths: []string{"a.go", "b.md"}, asked: 1, want: 1},
 		{name: "one filter of two", groups: groups("EVENT PUSH", `FILE_PATH \.go$`, `FILE_PATH \.md$`), paths: []string{"a.go"}, asked: 1},
+		{name: "not the one path", groups: groups("EVENT PUSH", `FILE_PATH ^docs/`), paths: []string{"main.go"}, asked: 1, why: map[int]string{1: "does not match the one changed file"}},
 		{name: "nothing was changed", groups: groups("EVENT PUSH", `FILE_PATH .`), asked: 1, why: map[int]string{1: "none of the 0 changed files"}},
 		{name: "nothing was changed, excluded", groups: groups("EVENT PUSH", `!FILE_PATH .`), asked: 1, want: 1},
 		{name: "a cut list without the path", groups: groups("EVENT PUSH", `FILE_PATH ^docs/`), paths: []string{"main.go"}, cut: true, asked: 1, want: 1},

@@ -20,15 +20,22 @@ import (
 	"github.com/corbel-build/corbel/internal/store"
 )
 
-// sessionCookie holds the token of the console's session.
+// sessionCookie begins the name of the cookie with the token of the console's
+// session. The installation's first account is the rest: browsers send cookies
+// to all ports of a host, so two servers at one would end each other's sessions.
 const sessionCookie = "corbel_session"
+
+// themeCookie holds the theme that was chosen in the console.
+const themeCookie = "corbel_theme"
 
 // The headers of the console's own calls. A form or an image of another site
 // cannot send the first, which is why it is asked for; its value is of no
-// interest. The second chooses another region than that of the sign-in.
+// interest. The second chooses another region than that of the sign-in. With the
+// third a call is no use of the session: nobody is at the page that makes it.
 const (
 	consoleHeader = "X-Corbel-Console"
 	regionHeader  = "X-Corbel-Region"
+	idleHeader    = "X-Corbel-Idle"
 )
 
 // fromSession is authenticate for a request that carries a session's cookie in
@@ -39,7 +46,7 @@ func (s *server) fromSession(r *http.Request, token string) (context.Context, er
 		return nil, &api.Error{Code: "AccessDeniedException", Status: http.StatusForbidden,
 			Message: "A session is good for calls of this server's own console only: they come from its pages and have the header " + consoleHeader + ". Sign the request with an access key"}
 	}
-	p, err := s.Sessions.Find(ctx, token)
+	p, err := s.Sessions.Find(ctx, token, r.Header.Get(idleHeader) == "")
 	if errors.Is(err, access.ErrNoSession) {
 		return nil, &api.Error{Code: "ExpiredTokenException", Status: http.StatusForbidden, Message: "The session has ended. Sign in again"}
 	} else if err != nil {
@@ -61,7 +68,7 @@ func (s *server) secure(r *http.Request) bool { return s.overTLS(r) || s.public.
 // cookie makes the session's cookie, or one that takes it away again. It is
 // for the API and the console alike, wherever a proxy puts them.
 func (s *server) cookie(r *http.Request, token string) *http.Cookie {
-	c := &http.Cookie{Name: sessionCookie, Value: token, Path: s.public.Path + "/", HttpOnly: true, Secure: s.secure(r), SameSite: http.SameSiteStrictMode}
+	c := &http.Cookie{Name: s.cookieName, Value: token, Path: s.public.Path + "/", HttpOnly: true, Secure: s.secure(r), SameSite: http.SameSiteStrictMode}
 	if token == "" {
 		c.MaxAge = -1
 	}
@@ -69,12 +76,20 @@ func (s *server) cookie(r *http.Request, token string) *http.Cookie {
 }
 
 // session returns the session's token that r carries, "" if none.
-func session(r *http.Request) string {
-	c, err := r.Cookie(sessionCookie)
+func (s *server) session(r *http.Request) string {
+	c, err := r.Cookie(s.cookieName)
 	if err != nil {
 		return ""
 	}
 	return c.Value
+}
+
+// theme is the theme that r's browser chose in the console, "" for the system's.
+func theme(r *http.Request) string {
+	if c, err := r.Cookie(themeCookie); err == nil && (c.Value == "dark" || c.Value == "light") {
+		return c.Value
+	}
+	return ""
 }
 
 // redirect leads to an address relative to the request's own. http.Redirect
@@ -102,6 +117,19 @@ func within(next string) string {
 	return "./" + next
 }
 
+// inRegion names the region in the address of a page: a tab that was in another
+// one before goes to the one that was signed in to.
+func inRegion(page, region string) string {
+	u, err := url.Parse(page)
+	if err != nil {
+		return page
+	}
+	q := u.Query()
+	q.Set("region", region)
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
 // maxForm bounds the form of a sign-in, in bytes.
 const maxForm = 8 << 10
 
@@ -113,7 +141,12 @@ var keyID = regexp.MustCompile(`^AKIA[A-Z2-7]{16}$`)
 
 // loginForm serves GET /console/login.
 func (s *server) loginForm(w http.ResponseWriter, r *http.Request) {
-	console.Login{Region: s.Region, Next: r.URL.Query().Get("next")}.Write(w, http.StatusOK)
+	form := console.Login{Region: s.Region, Next: r.URL.Query().Get("next"), Theme: theme(r)}
+	// That of the page that somebody wants to.
+	if next, err := url.Parse(form.Next); err == nil && access.Region.MatchString(next.Query().Get("region")) {
+		form.Region = next.Query().Get("region")
+	}
+	form.Write(w, http.StatusOK)
 }
 
 // login serves POST /console/login.
@@ -121,10 +154,10 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	// Only what is in the body counts: addresses are written down by others.
 	if err := r.ParseForm(); err != nil {
-		console.Login{Region: s.Region, Problem: "The form could not be read. Try again."}.Write(w, http.StatusBadRequest)
+		console.Login{Region: s.Region, Theme: theme(r), Problem: "The form could not be read. Try again."}.Write(w, http.StatusBadRequest)
 		return
 	}
-	form := console.Login{KeyID: strings.TrimSpace(r.PostForm.Get("accessKeyId")), Region: strings.TrimSpace(r.PostForm.Get("region")), Next: r.PostForm.Get("next")}
+	form := console.Login{KeyID: strings.TrimSpace(r.PostForm.Get("accessKeyId")), Region: strings.TrimSpace(r.PostForm.Get("region")), Next: r.PostForm.Get("next"), Theme: theme(r)}
 	if form.Region == "" {
 		form.Region = s.Region
 	}
@@ -164,7 +197,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 	var token string
 	if err == nil {
 		err = s.Store.Update(r.Context(), func(tx store.Tx) error {
-			if old := session(r); old != "" { // nothing of before goes on
+			if old := s.session(r); old != "" { // nothing of before goes on
 				if err := s.Sessions.Close(r.Context(), tx, old); err != nil && !errors.Is(err, access.ErrNoSession) {
 					return err
 				}
@@ -180,7 +213,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 		s.attempts.succeed("address "+s.from(r), "key "+form.KeyID)
 		s.Log.InfoContext(r.Context(), "signed in to the console", "principal", record.Principal, "from", record.From)
 		http.SetCookie(w, s.cookie(r, token))
-		redirect(w, within(form.Next))
+		redirect(w, inRegion(within(form.Next), form.Region))
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, access.ErrEnded):
 		record.Outcome, record.Message = "AccessDenied", "unknown access key, or another secret"
 		if errors.Is(err, access.ErrEnded) {
@@ -202,17 +235,17 @@ func (s *server) fault(w http.ResponseWriter, r *http.Request, doing string, err
 	if r.Context().Err() == nil {
 		s.Log.ErrorContext(r.Context(), doing, "request_id", id, "error", err)
 	}
-	console.Notice{Title: "The server failed", Problem: "Its log has the reason under the request id " + id + ".", Next: "./"}.Write(w, http.StatusInternalServerError)
+	console.Notice{Theme: theme(r), Title: "The server failed", Problem: "Its log has the reason under the request id " + id + ".", Next: "./"}.Write(w, http.StatusInternalServerError)
 }
 
 // logout serves POST /console/logout.
 func (s *server) logout(w http.ResponseWriter, r *http.Request) {
 	if err := s.sameSite.Check(r); err != nil {
-		console.Notice{Title: "Not signed out", Problem: "The request came from another site.", Next: "./"}.Write(w, http.StatusForbidden)
+		console.Notice{Theme: theme(r), Title: "Not signed out", Problem: "The request came from another site.", Next: "./"}.Write(w, http.StatusForbidden)
 		return
 	}
-	if token := session(r); token != "" {
-		p, err := s.Sessions.Find(r.Context(), token)
+	if token := s.session(r); token != "" {
+		p, err := s.Sessions.Find(r.Context(), token, true)
 		if err == nil {
 			err = s.Store.Update(r.Context(), func(tx store.Tx) error {
 				if err := s.Sessions.Close(r.Context(), tx, token); err != nil {
@@ -240,19 +273,19 @@ func (s *server) logout(w http.ResponseWriter, r *http.Request) {
 func (s *server) oauth(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	problem := func(text string) {
-		console.Notice{Title: "Not connected", Problem: text, Next: "../credentials"}.Write(w, http.StatusBadRequest)
+		console.Notice{Theme: theme(r), Title: "Not connected", Problem: text, Next: "../credentials"}.Write(w, http.StatusBadRequest)
 	}
-	token := session(r)
+	token := s.session(r)
 	if token == "" {
 		if query.Has("here") {
 			problem("You are not signed in any more. Sign in, and connect again.")
 			return
 		}
 		query.Set("here", "1")
-		console.Notice{Title: "Connecting", Text: "This takes a moment.", Next: "?" + query.Encode(), At: true}.Write(w, http.StatusOK)
+		console.Notice{Theme: theme(r), Title: "Connecting", Text: "This takes a moment.", Next: "?" + query.Encode(), At: true}.Write(w, http.StatusOK)
 		return
 	}
-	p, err := s.Sessions.Find(r.Context(), token)
+	p, err := s.Sessions.Find(r.Context(), token, true)
 	if errors.Is(err, access.ErrNoSession) {
 		problem("Your session has ended. Sign in, and connect again.")
 		return

@@ -16,14 +16,17 @@ type About struct {
 }
 
 // DescribeServer tells what this installation offers, and for each source
-// provider where its hosts are, how tokens are made and what they are for.
-func (s CorbelService) DescribeServer(context.Context, *corbel.DescribeServerInput) (*corbel.DescribeServerOutput, error) {
-	out := &corbel.DescribeServerOutput{
-		Version: some(s.About.Version), PublicUrl: &s.URL, Builds: &s.About.Builds, VerifyCredentials: new(string(s.Verify)),
-		Providers: []corbel.SourceProvider{},
-	}
-	if s.About.Executor != nil {
-		out.Executor = some(s.About.Executor())
+// provider where its hosts are, how tokens are made and what they are for. Who
+// has no grant for it hears of the providers alone, and not where their APIs are:
+// how the server is set up is its operator's business.
+func (s CorbelService) DescribeServer(ctx context.Context, _ *corbel.DescribeServerInput) (*corbel.DescribeServerOutput, error) {
+	out := &corbel.DescribeServerOutput{Providers: []corbel.SourceProvider{}}
+	granted := s.Authorize(ctx, "corbel", "DescribeServer", nil) == nil
+	if granted {
+		out.Version, out.PublicUrl, out.Builds, out.VerifyCredentials = some(s.About.Version), &s.URL, &s.About.Builds, new(string(s.Verify))
+		if s.About.Executor != nil {
+			out.Executor = some(s.About.Executor())
+		}
 	}
 	for _, server := range s.Hosts.ServerTypes() {
 		p, _ := s.Hosts.Provider(server)
@@ -36,9 +39,11 @@ func (s CorbelService) DescribeServer(context.Context, *corbel.DescribeServerInp
 		for _, h := range s.Hosts.For(server) {
 			web, device := s.Checker.OAuth.Flows(h)
 			*d.Oauth.Web, *d.Oauth.Device = *d.Oauth.Web || web, *d.Oauth.Device || device
-			d.Hosts = append(d.Hosts, corbel.ProviderHost{
-				Name: &h.Name, Git: &h.Git, Api: &h.API, InsecureSsl: new(h.Insecure()), Oauth: &corbel.OAuthFlows{Web: &web, Device: &device},
-			})
+			host := corbel.ProviderHost{Name: &h.Name, Git: &h.Git, Oauth: &corbel.OAuthFlows{Web: &web, Device: &device}}
+			if granted {
+				host.Api, host.InsecureSsl = &h.API, new(h.Insecure())
+			}
+			d.Hosts = append(d.Hosts, host)
 			d.TokenUrls = append(d.TokenUrls, corbel.TokenUrl{Host: &h.Name, Url: new(p.Tokens(h.Git))})
 		}
 		for _, a := range p.Scopes {

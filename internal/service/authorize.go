@@ -10,6 +10,13 @@ import (
 	"github.com/corbel-build/corbel/internal/secret"
 )
 
+// Open reports whether an operation needs no grant, as GetCallerIdentity of STS
+// needs none: what tells only who the caller is and what the server can do. What
+// else DescribeServer tells is for those with a grant.
+func Open(service, operation string) bool {
+	return service == "corbel" && (operation == "DescribeSession" || operation == "DescribeServer")
+}
+
 // Authorize says whether the caller's policy allows an operation with this
 // document. service is the prefix of the action, such as codebuild. It looks at
 // names alone, so that what there is and what there is not are refused alike.

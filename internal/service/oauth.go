@@ -191,7 +191,7 @@ func (s CorbelService) await(ctx context.Context, flow *oauthFlow, code forge.De
 
 // denied is what a user is told who said no, or somebody else for them.
 func denied(flow *oauthFlow) *api.Error {
-	return api.InvalidInputException("%s was told not to let Corbel in. Nothing is connected", flow.client.Host.Name)
+	return api.InvalidInputException("The connection was declined at %s. Nothing is connected", flow.client.Host.Name)
 }
 
 // problemText is what of an error is for people.

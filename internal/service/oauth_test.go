@@ -73,7 +73,7 @@ func TestPollOAuth_Web(t *testing.T) {
 	unknown(session(b.ctx, "another"), id)
 	unknown(session(in("210987654321", "us-west-2", "alice"), "mine"), id)
 	unknown(session(in("123456789012", "eu-west-1", "alice"), "mine"), id)
-	const denied = "github.com was told not to let Corbel in. Nothing is connected"
+	const denied = "The connection was declined at github.com. Nothing is connected"
 	_, _, err := b.own().FinishOAuth(mine, state, "", "access_denied")
 	wantError(t, err, "InvalidInputException", denied)
 	told(id, corbel.OAuthStateDENIED, denied)

@@ -296,6 +296,34 @@ func TestListBuildSummaries(t *testing.T) {
 	wantError(t, second(b.own().ListBuildSummaries(b.ctx, &corbel.ListBuildSummariesInput{Status: new("GREEN")})), "InvalidInputException", "SUCCEEDED")
 }
 
+// The busiest moment of a day counts builds of days before that still waited or
+// ran; a moment in the queue is no wait, and who goes makes room for who comes.
+func TestPeaks(t *testing.T) {
+	t.Parallel()
+	first := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
+	at := func(hours float64) time.Time { return first.Add(time.Duration(hours * float64(time.Hour))) }
+	var all []change
+	for _, o := range []store.BuildOutcome{
+		{Requested: at(1), Dequeued: at(1).Add(10 * time.Millisecond), Ended: at(2)},
+		{Requested: at(2), Dequeued: at(2), Ended: at(3)},
+		{Requested: at(2.5), Dequeued: at(3), Ended: at(50)},
+		{Requested: at(2.6), Ended: at(2.7)}, // stopped before its turn
+		{Requested: at(49), Dequeued: at(51)},
+		{Requested: at(49.5)},
+	} {
+		all = append(all, changes(o)...)
+	}
+	days := make([]day, 4)
+	peaks(days, first, all)
+	var got [][2]int
+	for _, d := range days {
+		got = append(got, [2]int{d.queued, d.running})
+	}
+	if want := [][2]int{{2, 1}, {0, 1}, {2, 1}, {1, 1}}; !slices.Equal(got, want) {
+		t.Errorf("waiting and running %v, want %v", got, want)
+	}
+}
+
 func TestDescribeBuildStatistics(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -323,8 +351,8 @@ func TestDescribeBuildStatistics(t *testing.T) {
 		t.Errorf("%d wait and %d run", *got.Queued, *got.Running)
 	}
 	wantDays := []corbel.BuildDay{
-		{Date: new("2026-11-25"), Succeeded: new(2), Failed: new(1), Stopped: new(1), Faulted: new(0), TimedOut: new(0), MedianSeconds: new(20.), P90Seconds: new(40.)},
-		{Date: new("2026-11-26"), Succeeded: new(0), Failed: new(0), Stopped: new(0), Faulted: new(0), TimedOut: new(0)},
+		{Date: new("2026-11-25"), Succeeded: new(2), Failed: new(1), Stopped: new(1), Faulted: new(0), TimedOut: new(0), MedianSeconds: new(20.), P90Seconds: new(40.), MostQueued: new(4), MostRunning: new(0)},
+		{Date: new("2026-11-26"), Succeeded: new(0), Failed: new(0), Stopped: new(0), Faulted: new(0), TimedOut: new(0), MostQueued: new(1), MostRunning: new(0)},
 	}
 	if diff := cmp.Diff(wantDays, got.Days); diff != "" {
 		t.Errorf("days, -want +got:\n%s", diff)

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -97,12 +98,68 @@ func (s CorbelService) summaries(ctx context.Context, ids []string) ([]corbel.Li
 type day struct {
 	counts  map[api.StatusType]int
 	seconds []float64 // of those that succeeded or failed
+
+	queued, running int // at the same time, at most
+}
+
+// A change is when builds begin or end to wait or to run, and how many more of
+// them do so.
+type change struct {
+	at              time.Time
+	queued, running int
+}
+
+// leastWait is from when on a build has waited for its turn. Each is in the
+// queue for a moment.
+const leastWait = time.Second
+
+// changes are those that a build made.
+func changes(o store.BuildOutcome) []change {
+	list := []change{{at: o.Requested, queued: 1}}
+	if !o.Dequeued.IsZero() {
+		if o.Dequeued.Sub(o.Requested) < leastWait {
+			list[0] = change{at: o.Requested, running: 1}
+		} else {
+			list = append(list, change{at: o.Dequeued, queued: -1, running: 1})
+		}
+	}
+	if !o.Ended.IsZero() {
+		end := change{at: o.Ended, running: -1}
+		if o.Dequeued.IsZero() {
+			end = change{at: o.Ended, queued: -1}
+		}
+		list = append(list, end)
+	}
+	return list
+}
+
+// peaks sets how many builds waited and ran at most on each of the days, of
+// which first is the first.
+func peaks(days []day, first time.Time, all []change) {
+	slices.SortFunc(all, func(a, b change) int {
+		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.queued+a.running, b.queued+b.running)) // who goes makes room for who comes
+	})
+	queued, running, last := 0, 0, -1
+	upTo := func(n int) {
+		for last < n {
+			last++
+			days[last].queued, days[last].running = queued, running
+		}
+	}
+	for _, c := range all {
+		upTo(min(int(c.at.Sub(first)/(24*time.Hour)), len(days)-1))
+		queued, running = queued+c.queued, running+c.running
+		days[last].queued, days[last].running = max(days[last].queued, queued), max(days[last].running, running)
+	}
+	upTo(len(days) - 1)
 }
 
 // DescribeBuildStatistics tells how many builds wait and run now, and what
 // became of those that were requested today and on the days before, by date
 // in UTC. Durations are from the request to the end, of builds that succeeded
-// or failed, in seconds.
+// or failed, in seconds. How many waited and ran at the same time is that of the
+// day's busiest moment, of builds that were requested within these days; a wait
+// of less than a second is none.
 func (s CorbelService) DescribeBuildStatistics(ctx context.Context, in *corbel.DescribeBuildStatisticsInput) (*corbel.DescribeBuildStatisticsOutput, error) {
 	p := access.From(ctx)
 	project, err := s.projectOf(ctx, in.ProjectName)
@@ -118,9 +175,11 @@ func (s CorbelService) DescribeBuildStatistics(ctx context.Context, in *corbel.D
 	out := &corbel.DescribeBuildStatisticsOutput{Days: []corbel.BuildDay{}, Projects: []corbel.ProjectStatistics{}}
 	var newest []string            // the newest build of each project
 	counts := map[string]*[2]int{} // project -> succeeded, failed
+	var moves []change
 	err = s.Store.BuildOutcomes(ctx, p.Scope, project, first, func(o store.BuildOutcome) error {
 		d := &days[min(int(o.Requested.Sub(first)/(24*time.Hour)), len(days)-1)]
 		d.counts[o.Status]++
+		moves = append(moves, changes(o)...)
 		n := counts[o.Project]
 		if n == nil {
 			n = new([2]int)
@@ -140,10 +199,12 @@ func (s CorbelService) DescribeBuildStatistics(ctx context.Context, in *corbel.D
 	if err != nil {
 		return nil, fmt.Errorf("read what became of builds: %w", err)
 	}
+	peaks(days, first, moves)
 	for i, d := range days {
 		b := corbel.BuildDay{
 			Date: new(first.AddDate(0, 0, i).Format(time.DateOnly)), Succeeded: new(d.counts[api.StatusTypeSUCCEEDED]), Failed: new(d.counts[api.StatusTypeFAILED]),
 			Stopped: new(d.counts[api.StatusTypeSTOPPED]), Faulted: new(d.counts[api.StatusTypeFAULT]), TimedOut: new(d.counts[api.StatusTypeTIMED_OUT]),
+			MostQueued: new(d.queued), MostRunning: new(d.running),
 		}
 		if len(d.seconds) > 0 {
 			slices.Sort(d.seconds)

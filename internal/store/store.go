@@ -266,6 +266,7 @@ type BuildOutcome struct {
 	ID, Project string
 	Status      api.StatusType
 	Requested   time.Time
+	Dequeued    time.Time // when it no longer waited for its turn; zero is not yet
 	Ended       time.Time // zero is not yet
 }
 

@@ -291,14 +291,14 @@ func (q *queries) BuildOutcomes(ctx context.Context, s store.Scope, project stri
 	if project != "" {
 		where, args = ` and +requested >= $3 and project = $4 order by number desc`, append(args, project)
 	}
-	rows, err := q.query(ctx, `select id, project, status, requested, ended from build where account = $1 and region = $2`+where, args...)
+	rows, err := q.query(ctx, `select id, project, status, requested, dequeued, ended from build where account = $1 and region = $2`+where, args...)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var o store.BuildOutcome
-		if err := rows.Scan(&o.ID, &o.Project, &o.Status, (*ms)(&o.Requested), (*ms)(&o.Ended)); err != nil {
+		if err := rows.Scan(&o.ID, &o.Project, &o.Status, (*ms)(&o.Requested), (*ms)(&o.Dequeued), (*ms)(&o.Ended)); err != nil {
 			return err
 		}
 		if err := visit(o); err != nil {

@@ -28,6 +28,7 @@ func (b *bench) outcomes() {
 			c, err := b.claim("h", 1000)
 			b.is("ClaimBuild", err, nil)
 			if i < 3 {
+				c.Doc.Phases = []api.BuildPhase{{PhaseType: api.BuildPhaseTypeSUBMITTED}, {PhaseType: api.BuildPhaseTypeQUEUED, EndTime: api.At(at(10*i + j + 2))}}
 				c.Doc.BuildStatus, c.Doc.EndTime = []api.StatusType{"", api.StatusTypeSUCCEEDED, api.StatusTypeFAILED}[i], api.At(at(10*i+j+3))
 				b.complete(c)
 			}
@@ -72,7 +73,11 @@ func buildOutcomes(b *bench) {
 		return got
 	}
 	outcome := func(project string, n, requested int, status api.StatusType, ended time.Time) store.BuildOutcome {
-		return store.BuildOutcome{ID: buildID(project, n), Project: project, Status: status, Requested: at(requested), Ended: ended}
+		o := store.BuildOutcome{ID: buildID(project, n), Project: project, Status: status, Requested: at(requested), Ended: ended}
+		if !ended.IsZero() {
+			o.Dequeued = ended.Add(at(2).Sub(at(3)))
+		}
+		return o
 	}
 	b.same("BuildOutcomes", list("", at(20)), []store.BuildOutcome{
 		outcome("app", 4, 41, api.StatusTypeIN_PROGRESS, time.Time{}), outcome("site", 4, 40, api.StatusTypeIN_PROGRESS, time.Time{}),

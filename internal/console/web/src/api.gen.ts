@@ -1714,6 +1714,8 @@ export interface BuildDay {
   timedOut?: number;
   medianSeconds?: number;
   p90Seconds?: number;
+  mostQueued?: number;
+  mostRunning?: number;
 }
 
 export interface BuildspecPhase {

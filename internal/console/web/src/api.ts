@@ -4,6 +4,7 @@
  */
 import { QueryClient, keepPreviousData, useMutation, useQuery } from "@tanstack/react-query";
 import { targets, type Operations } from "./api.gen";
+import { keepFocus } from "./ui/focus";
 
 export type Operation = keyof Operations;
 export type Input<O extends Operation> = Operations[O]["input"];
@@ -48,17 +49,21 @@ export class APIError extends Error {
 
 const regionKey = "corbel.region";
 
+/** Whether a text can name a region, by the server's own rule: one that cannot is refused with every call. */
+export const isRegion = (text: string) => /^[a-z]{2,}(-[a-z0-9]+)+$/.test(text);
+
 /** The region that this tab works in; empty for the one of the session. */
 export function chosenRegion(): string {
-  return sessionStorage.getItem(regionKey) ?? "";
+  const region = sessionStorage.getItem(regionKey) ?? "";
+  return isRegion(region) ? region : "";
 }
 
-/** Takes over the region that a link from elsewhere names, such as that of a commit status. */
+/** Takes over the region that a link names: that of a commit status, or the one that was typed at the sign-in. */
 export function takeLinkedRegion() {
   const address = new URL(location.href);
   const region = address.searchParams.get("region");
   if (!region) return;
-  if (/^[a-z0-9-]{1,40}$/.test(region)) sessionStorage.setItem(regionKey, region);
+  if (isRegion(region)) sessionStorage.setItem(regionKey, region);
   address.searchParams.delete("region");
   history.replaceState(history.state, "", address);
 }
@@ -69,6 +74,15 @@ export function chooseRegion(region: string) {
   location.assign(root);
 }
 
+/** The way to the sign-in page, and from there back to where the user is: also to the region, which another tab would not know. */
+export function loginAddress(): string {
+  const { pathname, searchParams, hash } = new URL(location.href);
+  if (chosenRegion()) searchParams.set("region", chosenRegion());
+  const here = pathname.slice(root.pathname.length) + (searchParams.size > 0 ? `?${searchParams}` : "") + hash;
+  return `${new URL("login", root).href}?next=${encodeURIComponent(here)}`;
+}
+
+let begun = false;
 let ended = false;
 const watchers = new Set<() => void>();
 
@@ -89,6 +103,12 @@ export const session = {
 /** The codes that the API answers when a request has neither a signature nor a session that holds. */
 const signedOut = new Set(["MissingAuthenticationTokenException", "ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId"]);
 
+/** Who has done nothing on the page for so long is not at it: what the page asks then by itself does not make the session last. Milliseconds. */
+const idleAfter = 60_000;
+
+let touched = Date.now();
+for (const event of ["pointerdown", "pointermove", "keydown", "wheel"]) addEventListener(event, () => (touched = Date.now()), { capture: true, passive: true });
+
 /** Calls an operation. It throws APIError. */
 export async function call<O extends Operation>(operation: O, input: Input<O>, signal?: AbortSignal): Promise<Output<O>> {
   const headers: Record<string, string> = {
@@ -98,6 +118,7 @@ export async function call<O extends Operation>(operation: O, input: Input<O>, s
   };
   const region = chosenRegion();
   if (region) headers["X-Corbel-Region"] = region;
+  if (Date.now() - touched > idleAfter) headers["X-Corbel-Idle"] = "1";
   const limit = AbortSignal.timeout(timeout);
   let answer: Response;
   let body: unknown;
@@ -124,10 +145,19 @@ export async function call<O extends Operation>(operation: O, input: Input<O>, s
       : "The server cannot be reached. It may be restarting, or the network is down.";
     throw new APIError("Unreachable", message, 0);
   }
-  if (answer.ok) return body as Output<O>;
+  if (answer.ok) {
+    begun = true;
+    return body as Output<O>;
+  }
   const fault = body as { __type?: string; message?: string; Message?: string };
   const code = (fault.__type ?? "").split("#").at(-1) || `HTTP ${answer.status}`;
-  if (answer.status === 401 || signedOut.has(code)) session.set(true);
+  if (answer.status === 401 || signedOut.has(code)) {
+    if (!begun) {
+      location.replace(loginAddress()); // nothing was done here that could be lost
+      return new Promise(() => undefined);
+    }
+    session.set(true);
+  }
   throw new APIError(code, fault.message ?? fault.Message ?? "", answer.status, answer.headers.get("x-amzn-RequestId") ?? "");
 }
 
@@ -176,17 +206,29 @@ export function answer<O extends Operation>(operation: O, input: Input<O>, outpu
   queries.setQueryData([operation, input], output);
 }
 
+/** What follows when an operation was done, and when it was not. */
+interface Then<O extends Operation> {
+  onSuccess?: (out: Output<O>) => void;
+  onError?: (e: APIError) => void;
+}
+
 /**
  * An operation that changes something. When it has, everything on the page is
  * read again; unless it took away what the page is about, which leave then
- * leaves: the next page reads what it needs.
+ * leaves: the next page reads what it needs. What was asked for to follow does
+ * so even if the page no longer shows what asked: an answer to another question
+ * may have taken it away before.
  */
 export function useAction<O extends Operation>(operation: O, leave?: () => void) {
-  return useMutation<Output<O>, APIError, Input<O>>({
-    mutationFn: (input) => call(operation, input),
-    onSuccess: () => {
-      leave?.();
-      return queries.invalidateQueries(leave && { refetchType: "none" });
-    },
-  });
+  const { mutateAsync, isPending, error, reset } = useMutation<Output<O>, APIError, Input<O>>({ mutationFn: (input) => call(operation, input) });
+  const mutate = (input: Input<O>, then: Then<O> = {}) =>
+    void mutateAsync(input).then(
+      (out) => {
+        leave?.();
+        then.onSuccess?.(out);
+        void queries.invalidateQueries(leave && { refetchType: "none" }).then(keepFocus);
+      },
+      (e: APIError) => then.onError?.(e),
+    );
+  return { mutate, isPending, error, reset };
 }

@@ -17,13 +17,15 @@ interface Page {
   crumb: string;
   /** Its place in the side navigation, if it has one. */
   group?: Group;
+  /** The page that it is under, if its path does not say so. Below "projects" each name is a project's. */
+  parent?: string;
   load: () => Promise<{ default: ComponentType }>;
 }
 
 export const pages: Page[] = [
   { path: "dashboard", crumb: "Dashboard", group: "Build", load: () => import("./pages/dashboard") },
   { path: "projects", crumb: "Projects", group: "Build", load: () => import("./pages/projects") },
-  { path: "projects/create", crumb: "Create build project", load: () => import("./pages/project-create") },
+  { path: "create-project", parent: "projects", crumb: "Create build project", load: () => import("./pages/project-create") },
   { path: "projects/:project", crumb: ":", load: () => import("./pages/project") },
   { path: "projects/:project/edit", crumb: "Edit", load: () => import("./pages/project-edit") },
   { path: "projects/:project/webhook", crumb: "Webhook", load: () => import("./pages/project-webhook") },
@@ -76,6 +78,8 @@ export function prefetchWhenIdle() {
 export function crumbs(path: string): { text: string; href: string }[] {
   const parts = path.split("/").filter(Boolean);
   const list: { text: string; href: string }[] = [];
+  const parent = pages.find((p) => p.path === parts.join("/"))?.parent;
+  if (parent) list.push(...crumbs(parent));
   for (let n = 1; n <= parts.length; n++) {
     const here = parts.slice(0, n);
     const fits = (p: Page, exactly: boolean) => {

@@ -8,21 +8,15 @@ import Modal from "./ui/modal";
 import SideNavigation from "@cloudscape-design/components/side-navigation";
 import SpaceBetween from "@cloudscape-design/components/space-between";
 import TopNavigation from "@cloudscape-design/components/top-navigation";
-import { useEffect, useState, useSyncExternalStore } from "react";
+import { useEffect, useRef, useState, useSyncExternalStore } from "react";
 import { Outlet, useLocation, useNavigate, useNavigation } from "react-router";
-import { call, chooseRegion, chosenRegion, queries, root, session, useCall } from "./api";
+import { call, chooseRegion, chosenRegion, loginAddress, queries, root, session, useCall } from "./api";
 import { type Group, crumbs, pages } from "./routes";
 import { useTheme, type Theme } from "./theme";
 import { flashes } from "./ui/flash";
+import { focusPage } from "./ui/focus";
 import { useFollow } from "./ui/link";
-
-/** The way to the sign-in page, and from there back to where the user is: also to the region, which another tab would not know. */
-export function loginAddress(): string {
-  const { pathname, searchParams, hash } = new URL(location.href);
-  if (chosenRegion()) searchParams.set("region", chosenRegion());
-  const here = pathname.slice(root.pathname.length) + (searchParams.size > 0 ? `?${searchParams}` : "") + hash;
-  return `${new URL("login", root).href}?next=${encodeURIComponent(here)}`;
-}
+import { Loading } from "./ui/state";
 
 async function signOut() {
   await fetch(new URL("logout", root), { method: "POST", headers: { "X-Corbel-Console": "1" } }).catch(() => undefined);
@@ -34,16 +28,24 @@ export function Shell() {
   const here = useLocation().pathname;
   const loading = useNavigation().state === "loading";
   const follow = useFollow();
+  const me = useCall("DescribeSession", {}); // before all else: who has none is led to the sign-in page
   const [open, setOpen] = useState(() => matchMedia("(min-width: 1100px)").matches);
   const list = useSyncExternalStore(flashes.subscribe, flashes.list);
   const trail = crumbs(here);
-  const active = pages.filter((p) => p.group && (here + "/").startsWith(`/${p.path}/`)).at(-1);
+  const active = pages.filter((p) => p.group && trail.some((c) => c.href === `/${p.path}`)).at(-1);
   const navigate = useNavigate();
 
   useEffect(() => {
     // The title of a page is its breadcrumbs; whoever uses a screen reader hears it first.
-    document.title = [...trail.map((c) => c.text).reverse(), "Corbel"].join(" - ");
+    document.title = [...(trail.length > 0 || here === "/" ? trail.map((c) => c.text).reverse() : ["There is no such page"]), "Corbel"].join(" - ");
   }, [here]); // eslint-disable-line
+
+  // The link that was followed is gone, and the focus with it, unless the page has a field that takes it.
+  const before = useRef(here);
+  useEffect(() => {
+    if (before.current !== here && !document.querySelector("main")?.contains(document.activeElement)) focusPage();
+    before.current = here;
+  }, [here]);
 
   const groups: Group[] = ["Build", "Source", "Administration"];
   return (
@@ -82,9 +84,7 @@ export function Shell() {
         breadcrumbs={<BreadcrumbGroup items={[{ text: "Corbel", href: "/" }, ...trail]} onFollow={follow} ariaLabel="Breadcrumbs" />}
         notifications={<Flashbar items={list} stackItems={list.length > 3} />}
         content={
-          <div aria-busy={loading}>
-            <Outlet />
-          </div>
+          <div aria-busy={loading}>{me.isPending ? <Loading what="your session" /> : <Outlet />}</div>
         }
       />
       <SessionEnded />

@@ -1,5 +1,6 @@
 import { Mode, applyMode } from "@cloudscape-design/global-styles";
 import { useSyncExternalStore } from "react";
+import { root } from "./api";
 
 export type Theme = "system" | "light" | "dark";
 
@@ -16,6 +17,7 @@ function chosen(): Theme {
 export function applyTheme() {
   const t = chosen();
   applyMode(t === "dark" || (t === "system" && dark.matches) ? Mode.Dark : Mode.Light);
+  document.cookie = `corbel_theme=${t}; path=${root.pathname}; max-age=31536000; samesite=lax`; // for the pages without script
   for (const f of watchers) f();
 }
 

@@ -4,10 +4,10 @@ import Header from "@cloudscape-design/components/header";
 import Input from "@cloudscape-design/components/input";
 import Select from "@cloudscape-design/components/select";
 import Table from "@cloudscape-design/components/table";
-import { keepPreviousData, useInfiniteQuery, type InfiniteData } from "@tanstack/react-query";
+import { keepPreviousData, useInfiniteQuery, useQuery, type InfiniteData } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
 import { useNavigate, useSearchParams } from "react-router";
-import { askAgain, call, useCall, type APIError, type Output } from "../api";
+import { askAgain, call, type APIError, type Output } from "../api";
 import { StatusTypeValues, type StatusType } from "../api.gen";
 import { words } from "../project/webhook";
 import { useRested } from "../ui/editor";
@@ -50,7 +50,19 @@ export function BuildList({ project }: { project?: string }) {
   const age = ages.find((a) => a.value === get("since")) ?? ages[0]!;
   // From when it was chosen: the token of a next page is of the same question only.
   const since = useMemo(() => age.seconds && Math.floor(Date.now() / 1000) - age.seconds, [age]);
-  const projects = useCall("ListProjects", {}, { skip: project !== undefined });
+  const projects = useQuery<string[], APIError>({
+    queryKey: ["ListProjects", "names"],
+    enabled: project === undefined,
+    queryFn: async ({ signal }) => {
+      const all: string[] = [];
+      for (let nextToken: string | undefined; ; ) {
+        const page = await call("ListProjects", nextToken ? { nextToken } : {}, signal);
+        all.push(...(page.projects ?? []));
+        if (!page.nextToken) return all;
+        nextToken = page.nextToken;
+      }
+    },
+  });
   const q = useInfiniteQuery<Output<"ListBuildSummaries">, APIError, InfiniteData<Output<"ListBuildSummaries">>, unknown[], string | undefined>({
     queryKey: ["ListBuildSummaries", of, status, by, age.value],
     initialPageParam: undefined,
@@ -107,7 +119,7 @@ export function BuildList({ project }: { project?: string }) {
                 <FormField label="Project">
                   <Select
                     selectedOption={of ? { value: of, label: of } : { value: "", label: "All projects" }}
-                    options={[{ value: "", label: "All projects" }, ...(projects.data?.projects ?? []).map((p) => ({ value: p, label: p }))]}
+                    options={[{ value: "", label: "All projects" }, ...(projects.data ?? []).map((p) => ({ value: p, label: p }))]}
                     filteringType="auto"
                     onChange={(e) => set("project", e.detail.selectedOption.value ?? "")}
                   />

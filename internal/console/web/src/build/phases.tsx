@@ -40,7 +40,8 @@ export function PhaseStrip({ build }: { build: Build }) {
     <div className="strip-box">
       <div className="strip" aria-hidden="true">
         {shown.map((b) => (
-          <div key={b.phase.phaseType} className={`strip-part ${colour(b)}`} style={{ flexGrow: Math.sqrt(b.took) + 0.05 }} title={`${words(b.phase.phaseType ?? "")}: ${span(b.took)}`} />
+          // 100 times, since a sum below 1 leaves a part of the line empty.
+          <div key={b.phase.phaseType} className={`strip-part ${colour(b)}`} style={{ flexGrow: 100 * (Math.sqrt(b.took) + 0.05) }} title={`${words(b.phase.phaseType ?? "")}: ${span(b.took)}`} />
         ))}
       </div>
       {!build.buildComplete && (

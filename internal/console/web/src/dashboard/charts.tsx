@@ -27,7 +27,8 @@ function weeks(days: BuildDay[]): BuildDay[] {
   for (let end = days.length; end > 0; end -= 7) {
     const part = days.slice(Math.max(0, end - 7), end);
     const sum = (pick: (d: BuildDay) => number | undefined) => part.reduce((n, d) => n + (pick(d) ?? 0), 0);
-    list.unshift({ date: part[0]!.date, succeeded: sum((d) => d.succeeded), failed: sum((d) => d.failed), faulted: sum((d) => d.faulted), timedOut: sum((d) => d.timedOut), stopped: sum((d) => d.stopped) });
+    const most = (pick: (d: BuildDay) => number | undefined) => Math.max(...part.map((d) => pick(d) ?? 0));
+    list.unshift({ date: part[0]!.date, succeeded: sum((d) => d.succeeded), failed: sum((d) => d.failed), faulted: sum((d) => d.faulted), timedOut: sum((d) => d.timedOut), stopped: sum((d) => d.stopped), mostQueued: most((d) => d.mostQueued), mostRunning: most((d) => d.mostRunning) });
   }
   return list;
 }
@@ -46,7 +47,7 @@ export default function Charts({ days: each }: { days: BuildDay[] }) {
   const common = { height: 200, hideFilter: true, xScaleType: "categorical" } as const;
   return (
     <div className="charts">
-      <Container header={<Header variant="h2">Builds {per}</Header>}>
+      <Container header={<Header variant="h2" description="Days are those of UTC.">Builds {per}</Header>}>
         <BarChart
           {...common}
           xDomain={days.map(date)}
@@ -68,6 +69,24 @@ export default function Charts({ days: each }: { days: BuildDay[] }) {
       </Container>
       <Container header={<Header variant="h2">Pass rate</Header>}>
         <BarChart {...common} xDomain={days.map(date)} ariaLabel={`Pass rate ${per}, in percent`} yDomain={[0, 100]} yTickFormatter={(n) => `${n}%`} series={rates.length ? [{ type: "bar", title: "Succeeded", color: "#2ea597", data: rates, valueFormatter: (n) => `${Math.round(n)}%` }] : []} empty={none} />
+      </Container>
+      <Container header={<Header variant="h2" description="At the same time, at the busiest moment.">Running and queued</Header>}>
+        <MixedLineBarChart
+          {...common}
+          xDomain={days.map(date)}
+          ariaLabel={`Builds that ran and waited at the same time, at most ${per}`}
+          yDomain={[0, Math.max(1, ...days.map((d) => Math.max(d.mostRunning ?? 0, d.mostQueued ?? 0)))]}
+          yTickFormatter={(n) => (Number.isInteger(n) ? String(n) : "")}
+          series={
+            days.some((d) => (d.mostRunning ?? 0) + (d.mostQueued ?? 0) > 0)
+              ? [
+                  { type: "bar", title: "Running", color: "#688ae8", data: count((d) => d.mostRunning) },
+                  { type: "line", title: "Queued", color: "#e07f2d", data: count((d) => d.mostQueued) },
+                ]
+              : []
+          }
+          empty={none}
+        />
       </Container>
       <Container header={<Header variant="h2">Duration</Header>}>
         <MixedLineBarChart

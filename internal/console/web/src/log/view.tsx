@@ -87,14 +87,17 @@ export function LogView({ place, running, name }: { place: Place; running: boole
   const real = Math.min(virtual, highest);
   const scale = real > height && virtual > real ? (virtual - height) / (real - height) : 1;
 
+  // The box ends where the window does, whatever is above it on the page.
   useLayoutEffect(() => {
+    const b = box.current!;
     const measure = () => {
-      setHeight(box.current!.clientHeight);
+      b.style.setProperty("--log-above", `${Math.round(b.getBoundingClientRect().top + scrollY)}px`);
+      setHeight(b.clientHeight);
       const { width } = ruler.current!.firstElementChild!.getBoundingClientRect();
       setColumns(wrap ? Math.max(fewestColumns, Math.floor((ruler.current!.clientWidth / width) * 100 - 0.5)) : 0);
     };
     const observer = new ResizeObserver(measure);
-    for (const e of [box, ruler]) observer.observe(e.current!);
+    for (const e of [b, ruler.current!, document.body]) observer.observe(e);
     measure();
     return () => observer.disconnect();
   }, [wrap]);
@@ -177,7 +180,29 @@ export function LogView({ place, running, name }: { place: Place; running: boole
     setTop((seen.current = b.scrollTop * scale));
   }
 
+  /** The line whose link is in the order of the tabulator: one of all that there are. From it arrows lead to the others. */
+  const [linked, setLinked] = useState<number>();
+  const moves = useRef(false);
+  useLayoutEffect(() => {
+    if (moves.current) box.current!.querySelector<HTMLElement>(".log-number[tabindex='0']")?.focus({ preventScroll: true });
+    moves.current = false;
+  }, [linked]);
+
+  function onLinkKey(e: React.KeyboardEvent, line: number) {
+    const d = e.key === "ArrowDown" ? 1 : e.key === "ArrowUp" ? -1 : 0;
+    const row = log.rowOfLine(line) + d;
+    if (d === 0 || row < 0 || row >= rows) return;
+    e.preventDefault();
+    setFollow(false);
+    if (row * lineHeight < top) scrollTo(row * lineHeight);
+    else if ((row + 1) * lineHeight > top + height) scrollTo((row + 1) * lineHeight - height);
+    moves.current = true;
+    setLinked(log.lineOfRow(row));
+  }
+
   function onKeyDown(e: React.KeyboardEvent) {
+    const link = (e.target as HTMLElement).closest(".log-number");
+    if (link) return onLinkKey(e, Number(link.textContent) - 1);
     if (e.target !== box.current || e.ctrlKey || e.metaKey || e.altKey) return;
     const by: Record<string, number> = { ArrowUp: -lineHeight, ArrowDown: lineHeight, PageUp: lineHeight - height, PageDown: height - lineHeight, Home: -virtual, End: virtual };
     const d = by[e.key];
@@ -216,6 +241,7 @@ export function LogView({ place, running, name }: { place: Place; running: boole
   const begin = log.rowOfLine(first);
   const end = Math.ceil((top + height) / lineHeight) + beyond;
   const find = log.search?.text ?? "";
+  const stop = linked !== undefined && log.rowOfLine(linked) >= begin && log.rowOfLine(linked) < end ? linked : rows > 0 ? log.lineOfRow(Math.min(Math.ceil(top / lineHeight), rows - 1)) : -1;
   const drawn: ReactNode[] = [];
   for (let n = first, row = begin; row < end && n < log.count; row += log.height(n), n = log.after(n)) {
     const l = log.line(n);
@@ -234,6 +260,7 @@ export function LogView({ place, running, name }: { place: Place; running: boole
         phase={section?.phase}
         folded={section?.folded}
         hidden={section?.folded ? log.end(section) - section.first - 1 : 0}
+        tab={n === stop}
         onMark={mark}
         onFold={section && ((folded) => foldAt(section, folded))}
       />,
@@ -269,7 +296,7 @@ export function LogView({ place, running, name }: { place: Place; running: boole
       <div className="log-foot">
         <span>
           {log.count.toLocaleString("en")} lines{!caughtUp && log.count > 0 && ", loading"}
-          {caughtUp && running && ", waiting for more"}
+          {caughtUp && running && ", waiting for more"}. Times of Corbel's own lines are UTC.
         </span>
         <span role="status" className="log-said">
           {log.sections.length > 0 ? `Phase ${phaseText(log.sections.at(-1)!.phase)}${complete ? ". The log is complete." : ""}` : ""}
@@ -291,17 +318,18 @@ interface RowProps {
   phase?: string;
   folded?: boolean;
   hidden: number;
+  tab: boolean;
   onMark: (line: number, extend: boolean) => void;
   onFold?: (folded: boolean) => void;
 }
 
-const Row = memo(function Row({ n, rows, text, style, find, href, marked, current, phase, folded, hidden, onMark, onFold }: RowProps) {
+const Row = memo(function Row({ n, rows, text, style, find, href, marked, current, phase, folded, hidden, tab, onMark, onFold }: RowProps) {
   return (
     <div className={"log-row" + (marked ? " marked" : "") + (current ? " current" : "") + (phase ? " phase" : "")} style={{ blockSize: rows * lineHeight }}>
       <a
         className="log-number"
         href={href}
-        tabIndex={-1}
+        tabIndex={tab ? 0 : -1}
         aria-label={`Line ${n + 1}`}
         onClick={(e) => {
           if (e.ctrlKey || e.metaKey) return;

@@ -9,7 +9,7 @@ import Modal from "../ui/modal";
 import Select from "@cloudscape-design/components/select";
 import SpaceBetween from "@cloudscape-design/components/space-between";
 import Table from "@cloudscape-design/components/table";
-import { useState } from "react";
+import { useRef, useState } from "react";
 import { call, queries, useAction, useCall } from "../api";
 import type { AccessKey, CreateAccessKeyOutput } from "../api.gen";
 import { describe, flash } from "../ui/flash";
@@ -26,9 +26,11 @@ export default function AccessKeys() {
   const keys = q.data?.accessKeys ?? [];
   const [chosenId, setChosenId] = useState<string>();
   const chosen = keys.find((k) => k.accessKeyId === chosenId);
-  const [dialog, setDialog] = useState<"create" | "policy" | "delete">();
+  const [dialog, setDialog] = useState<{ to: "create" | "policy" | "delete"; key?: AccessKey }>(); // with the key that it is about
+  const close = () => setDialog(undefined);
+  const own = (k: AccessKey) => k.accessKeyId === session.data?.accessKeyId;
   const create = (
-    <Button variant="primary" onClick={() => setDialog("create")}>
+    <Button variant="primary" onClick={() => setDialog({ to: "create" })}>
       Create access key
     </Button>
   );
@@ -51,10 +53,10 @@ export default function AccessKeys() {
                 counter={`(${keys.length})`}
                 actions={
                   <span className="actions">
-                    <Button disabled={!chosen} onClick={() => setDialog("policy")}>
+                    <Button disabled={!chosen} onClick={() => setDialog({ to: "policy", key: chosen })}>
                       Edit policy
                     </Button>
-                    <Button disabled={!chosen} onClick={() => setDialog("delete")}>
+                    <Button disabled={!chosen} onClick={() => setDialog({ to: "delete", key: chosen })}>
                       Delete
                     </Button>
                     {create}
@@ -74,21 +76,21 @@ export default function AccessKeys() {
                 cell: (k) => (
                   <>
                     <Text code>{k.accessKeyId}</Text>
-                    {k.accessKeyId === session.data?.accessKeyId && " (yours)"}
+                    {own(k) && " (yours)"}
                   </>
                 ),
               },
               { id: "user", header: "User", minWidth: 120, cell: (k) => <Text>{k.user}</Text> },
               { id: "rights", header: "Rights", minWidth: 180, cell: (k) => (k.policy ? "What its policy allows" : "All in the account") },
               { id: "created", header: "Created", minWidth: 130, cell: (k) => <Time at={k.created} /> },
-              { id: "expires", header: "Expires", minWidth: 130, cell: (k) => (k.expires ? <Time at={k.expires} /> : "Never") },
+              { id: "expires", header: "Expires", minWidth: 130, cell: (k) => (k.expires ? <Time at={k.expires} coming /> : "Never") },
             ]}
           />
         )}
       </Answer>
-      {dialog === "create" && <Create onClose={() => setDialog(undefined)} />}
-      {dialog === "policy" && chosen && <Policy accessKey={chosen} own={chosen.accessKeyId === session.data?.accessKeyId} onClose={() => setDialog(undefined)} />}
-      {dialog === "delete" && chosen && <Delete accessKey={chosen} own={chosen.accessKeyId === session.data?.accessKeyId} onClose={() => setDialog(undefined)} />}
+      {dialog?.to === "create" && <Create onClose={close} />}
+      {dialog?.to === "policy" && dialog.key && <Policy accessKey={dialog.key} own={own(dialog.key)} onClose={close} />}
+      {dialog?.to === "delete" && dialog.key && <Delete accessKey={dialog.key} own={own(dialog.key)} onClose={close} />}
     </Page>
   );
 }
@@ -107,9 +109,11 @@ const example = `{
 
 /** The policy of a key: none, or a document that is checked as it is typed. */
 function PolicyField({ value, onChange }: { value: string | undefined; onChange: (p: string | undefined) => void }) {
+  const typed = useRef(value ?? example); // comes back when the box is ticked again
+  if (value !== undefined) typed.current = value;
   return (
     <SpaceBetween size="s">
-      <Checkbox checked={value !== undefined} onChange={(e) => onChange(e.detail.checked ? example : undefined)} description="Without a policy the key has all rights in the account.">
+      <Checkbox checked={value !== undefined} onChange={(e) => onChange(e.detail.checked ? typed.current : undefined)} description="Without a policy the key has all rights in the account.">
         Restrict the key by a policy
       </Checkbox>
       {value !== undefined && (
@@ -198,16 +202,17 @@ function Create({ onClose }: { onClose: () => void }) {
 /** Shows a new key's secret, which is not to be had again. */
 function Made({ made, onClose }: { made: CreateAccessKeyOutput; onClose: () => void }) {
   const [seen, setSeen] = useState(false);
+  const [left, setLeft] = useState(false); // tried to close it before
   return (
     <Modal
       visible
       size="medium"
       header="The key is created"
       closeAriaLabel="Close"
-      onDismiss={() => seen && onClose()}
+      onDismiss={() => (seen ? onClose() : setLeft(true))}
       footer={
         <Box float="right">
-          <Button variant="primary" disabled={!seen} onClick={onClose}>
+          <Button variant="primary" onClick={() => (seen ? onClose() : setLeft(true))}>
             Done
           </Button>
         </Box>
@@ -221,9 +226,11 @@ function Made({ made, onClose }: { made: CreateAccessKeyOutput; onClose: () => v
         <FormField label="Secret access key">
           <Copyable what="the secret access key">{made.secretAccessKey ?? ""}</Copyable>
         </FormField>
-        <Checkbox checked={seen} onChange={(e) => setSeen(e.detail.checked)}>
-          I have copied the secret
-        </Checkbox>
+        <FormField errorText={left && !seen && "Copy the secret and tick this, then close: it is not shown again."}>
+          <Checkbox checked={seen} onChange={(e) => setSeen(e.detail.checked)}>
+            I have copied the secret
+          </Checkbox>
+        </FormField>
       </SpaceBetween>
     </Modal>
   );

@@ -1,16 +1,16 @@
+import Box from "@cloudscape-design/components/box";
 import Button from "@cloudscape-design/components/button";
 import FormField from "@cloudscape-design/components/form-field";
 import Header from "@cloudscape-design/components/header";
 import Input from "@cloudscape-design/components/input";
-import StatusIndicator from "@cloudscape-design/components/status-indicator";
 import Table from "@cloudscape-design/components/table";
-import { keepPreviousData, useInfiniteQuery, type InfiniteData } from "@tanstack/react-query";
 import { useState } from "react";
 import { useSearchParams } from "react-router";
-import { call, type APIError, type Output } from "../api";
+import { Older, useRecords } from "../audit/records";
 import { useRested } from "../ui/editor";
 import { Page } from "../ui/page";
 import { Answer, Empty } from "../ui/state";
+import { Status } from "../ui/status";
 import { Text } from "../ui/text";
 import { Time } from "../ui/time";
 
@@ -18,14 +18,7 @@ export default function Audit() {
   const [params, setParams] = useSearchParams();
   const [resource, setResource] = useState(params.get("resource") ?? "");
   const of = useRested(resource.trim(), 400);
-  const q = useInfiniteQuery<Output<"ListAuditRecords">, APIError, InfiniteData<Output<"ListAuditRecords">>, unknown[], string | undefined>({
-    queryKey: ["ListAuditRecords", "all", of],
-    initialPageParam: undefined,
-    getNextPageParam: (last) => last.nextToken,
-    placeholderData: keepPreviousData,
-    queryFn: ({ pageParam, signal }) => call("ListAuditRecords", { maxResults: 50, ...(of && { resource: of }), ...(pageParam && { nextToken: pageParam }) }, signal),
-  });
-  const records = (q.data?.pages ?? []).flatMap((p) => p.records ?? []);
+  const q = useRecords(of);
   function set(text: string) {
     setResource(text);
     setParams(text.trim() ? { resource: text.trim() } : {}, { replace: true });
@@ -35,13 +28,13 @@ export default function Audit() {
       <Answer of={q} what="the audit records">
         {() => (
           <Table
-            items={records}
+            items={q.records}
             trackBy="seq"
             wrapLines
             enableKeyboardNavigation
             ariaLabels={{ tableLabel: "Audit records" }}
             header={
-              <Header counter={`(${records.length}${q.hasNextPage ? "+" : ""})`} actions={<Button iconName="refresh" ariaLabel="Read the records again" loading={q.isFetching} onClick={() => void q.refetch()} />}>
+              <Header counter={`(${q.records.length}${q.hasNextPage ? "+" : ""})`} actions={<Button iconName="refresh" ariaLabel="Read the records again" loading={q.isFetching} onClick={() => void q.refetch()} />}>
                 Records
               </Header>
             }
@@ -51,23 +44,31 @@ export default function Audit() {
               </FormField>
             }
             empty={<Empty title={of ? "There is no record of this resource" : "No records"} action={of && <Button onClick={() => set("")}>All records</Button>} />}
-            footer={
-              q.hasNextPage && (
-                <div className="center">
-                  <Button loading={q.isFetchingNextPage} onClick={() => void q.fetchNextPage()}>
-                    Show older records
-                  </Button>
-                </div>
-              )
-            }
+            footer={<Older of={q} />}
             columnDefinitions={[
-              { id: "at", header: "Time", isRowHeader: true, minWidth: 200, cell: (r) => <Time at={r.at} exact /> },
-              { id: "who", header: "By", minWidth: 110, cell: (r) => <span title={r.principal}><Text>{r.principal?.split(/[:/]/).at(-1) ?? "-"}</Text></span> },
-              { id: "what", header: "Event", minWidth: 220, cell: (r) => <Text>{r.event ?? "-"}</Text> },
+              { id: "at", header: "Time", isRowHeader: true, minWidth: 170, cell: (r) => <Time at={r.at} exact /> },
+              {
+                id: "who",
+                header: "By, from",
+                minWidth: 120,
+                cell: (r) => (
+                  <>
+                    <span title={r.principal}>
+                      <Text>{r.principal?.split(/[:/]/).at(-1) ?? "-"}</Text>
+                    </span>
+                    {r.from && (
+                      <Box color="text-body-secondary">
+                        <Text>{r.from}</Text>
+                      </Box>
+                    )}
+                  </>
+                ),
+              },
+              { id: "what", header: "Event", minWidth: 190, cell: (r) => <span className="status"><Text>{r.event ?? "-"}</Text></span> },
               {
                 id: "resource",
                 header: "Resource",
-                minWidth: 200,
+                minWidth: 160,
                 cell: (r) =>
                   r.resource ? (
                     <button type="button" className="linklike" onClick={() => set(r.resource!)} title="Only the records of this resource">
@@ -77,9 +78,8 @@ export default function Audit() {
                     "-"
                   ),
               },
-              { id: "outcome", header: "Outcome", minWidth: 130, cell: (r) => (r.outcome ? <StatusIndicator type="error">{r.outcome}</StatusIndicator> : <StatusIndicator type="success">OK</StatusIndicator>) },
-              { id: "more", header: "Message", minWidth: 220, cell: (r) => <Text lines>{[r.message, r.detail].filter(Boolean).join("\n") || "-"}</Text> },
-              { id: "from", header: "From", minWidth: 110, cell: (r) => <Text>{r.from ?? "-"}</Text> },
+              { id: "outcome", header: "Outcome", minWidth: 130, cell: (r) => (r.outcome ? <Status type="error">{r.outcome}</Status> : <Status type="success">OK</Status>) },
+              { id: "more", header: "Message", minWidth: 200, cell: (r) => <Text lines>{[r.message, r.detail].filter(Boolean).join("\n") || "-"}</Text> },
             ]}
           />
         )}

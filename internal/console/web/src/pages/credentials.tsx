@@ -10,10 +10,10 @@ import Table from "@cloudscape-design/components/table";
 import Tabs from "@cloudscape-design/components/tabs";
 import { useEffect, useState } from "react";
 import { useSearchParams } from "react-router";
-import { useCall } from "../api";
 import type { SourceCredential } from "../api.gen";
+import { Older, useRecords } from "../audit/records";
 import { Connect } from "../source/connect";
-import { CheckNow, Disconnect, Facts, Health, ScopeList, Users, useCredentials } from "../source/credential";
+import { CheckNow, Disconnect, Facts, Health, Users, useCredentials } from "../source/credential";
 import { kindText, useProviders, type Provider } from "../source/providers";
 import { flash } from "../ui/flash";
 import { Page } from "../ui/page";
@@ -26,7 +26,8 @@ export default function Credentials() {
   const q = useCredentials();
   const { providers } = useProviders();
   const [params, setParams] = useSearchParams();
-  const [dialog, setDialog] = useState<"connect" | "replace" | "disconnect">();
+  // With the credential that it is about: another one may be chosen meanwhile, by somebody or because the first is gone.
+  const [dialog, setDialog] = useState<{ to: "connect" | "replace" | "disconnect"; credential?: SourceCredential }>();
   const chosen = q.credentials.length === 1 ? q.credentials[0] : q.credentials.find((c) => c.arn === params.get("arn"));
   const provider = (c: SourceCredential | undefined) => providers.find((p) => p.serverType === c?.serverType);
   const name = (c: SourceCredential) => provider(c)?.name ?? c.serverType ?? "";
@@ -42,7 +43,7 @@ export default function Credentials() {
   }, [connected, q.data, providers.length]); // eslint-disable-line
 
   const connect = (
-    <Button variant="primary" onClick={() => setDialog("connect")}>
+    <Button variant="primary" onClick={() => setDialog({ to: "connect" })}>
       Connect
     </Button>
   );
@@ -71,10 +72,10 @@ export default function Credentials() {
                 actions={
                   <span className="actions">
                     <CheckNow credential={chosen} />
-                    <Button disabled={!chosen} onClick={() => setDialog("replace")}>
+                    <Button disabled={!chosen} onClick={() => setDialog({ to: "replace", credential: chosen })}>
                       Replace
                     </Button>
-                    <Button disabled={!chosen} onClick={() => setDialog("disconnect")}>
+                    <Button disabled={!chosen} onClick={() => setDialog({ to: "disconnect", credential: chosen })}>
                       Delete
                     </Button>
                     {connect}
@@ -95,27 +96,25 @@ export default function Credentials() {
               { id: "user", header: "User", minWidth: 110, cell: (c) => <Text>{c.user ?? "-"}</Text> },
               { id: "kind", header: "Kind", minWidth: 130, cell: (c) => <Text>{kindText(c.authType, c.kind)}</Text> },
               { id: "hosts", header: "Sent to", minWidth: 130, cell: (c) => <Text>{c.hosts?.join(", ") || "-"}</Text> },
-              { id: "scopes", header: "Scopes", minWidth: 170, cell: (c) => <ScopeList scopes={c.scopes} /> },
-              { id: "expires", header: "Expires", minWidth: 100, cell: (c) => <Time at={c.expires} /> },
+              { id: "scopes", header: "Scopes", minWidth: 110, cell: (c) => (c.scopes?.length ? `${c.scopes.length} ${c.scopes.length === 1 ? "scope" : "scopes"}` : "Not told") },
+              { id: "expires", header: "Expires", minWidth: 100, cell: (c) => <Time at={c.expires} coming /> },
               { id: "used", header: "Last used", minWidth: 110, cell: (c) => (c.lastUsed ? <Time at={c.lastUsed.at} /> : "Never") },
             ]}
           />
         )}
       </Answer>
       {chosen && <Details key={chosen.arn} credential={chosen} provider={provider(chosen)} name={name(chosen)} />}
-      {dialog === "disconnect" && chosen && (
+      {dialog?.to === "disconnect" && dialog.credential && (
         <Disconnect
-          credential={chosen}
-          name={name(chosen)}
+          credential={dialog.credential}
+          name={name(dialog.credential)}
           onClose={(deleted) => {
             setDialog(undefined);
             if (deleted) choose(undefined);
           }}
         />
       )}
-      {(dialog === "connect" || (dialog === "replace" && chosen)) && (
-        <ConnectDialog providers={providers} replaced={dialog === "replace" ? chosen : undefined} stored={q.credentials} onClose={() => setDialog(undefined)} />
-      )}
+      {dialog && dialog.to !== "disconnect" && <ConnectDialog providers={providers} replaced={dialog.credential} stored={q.credentials} onClose={() => setDialog(undefined)} />}
     </Page>
   );
 }
@@ -146,16 +145,18 @@ function Details({ credential, provider, name }: { credential: SourceCredential;
 
 /** What was done with a credential, and by whom. */
 function Audit({ arn }: { arn: string }) {
-  const q = useCall("ListAuditRecords", { resource: arn, maxResults: 50 });
+  const q = useRecords(arn);
   return (
     <Answer of={q} what="the audit records">
-      {(d) => (
+      {() => (
         <Table
           variant="embedded"
-          items={d.records ?? []}
+          items={q.records}
+          trackBy="seq"
           wrapLines
           ariaLabels={{ tableLabel: "Audit records" }}
           empty={<Empty title="No records" />}
+          footer={<Older of={q} />}
           columnDefinitions={[
             { id: "at", header: "Time", isRowHeader: true, minWidth: 180, cell: (r) => <Time at={r.at} exact /> },
             { id: "who", header: "By", minWidth: 100, cell: (r) => <Text>{r.principal ?? "-"}</Text> },

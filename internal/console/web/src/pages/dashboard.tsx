@@ -80,7 +80,7 @@ function Credentials() {
             {c.detail && <Text lines>{c.detail}</Text>}{" "}
             {c.state === "EXPIRING" && c.expires !== undefined && (
               <>
-                It expires <Time at={c.expires} />.
+                It expires <Time at={c.expires} coming />.
               </>
             )}
           </Alert>

@@ -106,7 +106,7 @@ function State({ project }: { project: string }) {
                   <li key={i}>
                     <StatusIndicator type={type}>{text}</StatusIndicator>
                     <div>
-                      <Text>{way.text}</Text> {way.group ? <Box display="inline" color="text-body-secondary">Filter group {way.group}.</Box> : null}
+                      <Text>{way.text && `${way.text}.`}</Text> {way.group ? <Box display="inline" color="text-body-secondary">Filter group {way.group}.</Box> : null}
                     </div>
                   </li>
                 );
@@ -179,7 +179,7 @@ function Polling({ project, seconds, next }: { project: string; seconds: number;
           For a server that the provider cannot reach: it asks the provider for news instead.{" "}
           {seconds > 0 && next !== undefined && (
             <>
-              Next time <Time at={next} />.
+              Next time <Time at={next} coming />.
             </>
           )}
         </>
@@ -243,7 +243,7 @@ function Outcome({ delivery: d }: { delivery: WebhookDelivery }) {
   const has = (o: string) => results.some((r) => r.outcome === o);
   if (has("STARTED")) return <StatusIndicator type="success">Started a build</StatusIndicator>;
   if (has("FAILED")) return <StatusIndicator type="error">Failed</StatusIndicator>;
-  if (has("AWAITING_APPROVAL")) return <StatusIndicator type="pending">Waits for approval</StatusIndicator>;
+  if (has("AWAITING_APPROVAL")) return <StatusIndicator type="pending">Approval was asked for</StatusIndicator>;
   if (has("NO_MATCH")) return <StatusIndicator type="stopped">No group matches</StatusIndicator>;
   return <StatusIndicator type="stopped">Ignored</StatusIndicator>;
 }
@@ -255,7 +255,7 @@ function Delivery({ delivery: d }: { delivery: WebhookDelivery }) {
       variant="inline"
       headerText={
         <span className="delivery">
-          <Text>{d.event || "Event"}</Text> <Outcome delivery={d} />
+          <Text>{d.origin === "PERMITTED" ? "approval" : d.event || "Event"}</Text> <Outcome delivery={d} />
           <Box display="inline" color="text-body-secondary" fontWeight="normal">
             <Time at={d.received} />
           </Box>
@@ -268,7 +268,7 @@ function Delivery({ delivery: d }: { delivery: WebhookDelivery }) {
             <Text lines>{d.problem}</Text>
             {d.nextAttempt !== undefined && (
               <Box>
-                It is tried again <Time at={d.nextAttempt} />.
+                It is tried again <Time at={d.nextAttempt} coming />.
               </Box>
             )}
           </Alert>
@@ -283,7 +283,7 @@ function Delivery({ delivery: d }: { delivery: WebhookDelivery }) {
           items={[
             { label: "Received", value: <Time at={d.received} exact /> },
             { label: "How", value: origins[d.origin ?? ""] ?? d.origin ?? "-" },
-            { label: "Attempts", value: String(d.attempts ?? 0) },
+            ...(d.attempts ? [{ label: "Failed attempts", value: String(d.attempts) }] : []),
             { label: "The provider's id", value: <Text>{d.providerId ?? "-"}</Text> },
           ]}
         />

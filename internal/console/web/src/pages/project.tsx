@@ -11,7 +11,7 @@ import SpaceBetween from "@cloudscape-design/components/space-between";
 import Table from "@cloudscape-design/components/table";
 import Tabs from "@cloudscape-design/components/tabs";
 import { useState } from "react";
-import { useNavigate, useParams, useSearchParams } from "react-router";
+import { Navigate, useNavigate, useParams, useSearchParams } from "react-router";
 import { answer, useAction, useCall } from "../api";
 import type { Project, ProjectSource } from "../api.gen";
 import { BuildList } from "../build/list";
@@ -52,6 +52,8 @@ export default function ProjectPage() {
         {() =>
           project ? (
             <Parts project={project} />
+          ) : name === "create" ? (
+            <Navigate to="/create-project" replace /> // where it was once
           ) : (
             <Empty title="There is no such project" action={<Button onClick={() => navigate("/projects")}>All projects</Button>}>
               It may have been deleted, or be in another region.

@@ -29,7 +29,7 @@ function List({ projects }: { projects: Project[] }) {
   const { providers } = useProviders();
   const providerName = (p: Project) => providers.find((o) => o.serverType === p.source?.type)?.name ?? (p.source?.type === "NO_SOURCE" ? "No source" : (p.source?.type ?? "-"));
   const create = (
-    <Button variant="primary" onClick={() => navigate("/projects/create")}>
+    <Button variant="primary" onClick={() => navigate("/create-project")}>
       Create build project
     </Button>
   );

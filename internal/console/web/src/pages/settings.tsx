@@ -35,7 +35,7 @@ export default function Settings() {
                 { label: "Access key", value: <Copyable what="the access key ID">{s.accessKeyId ?? ""}</Copyable> },
                 { label: "Rights", value: s.restricted ? "What the policy of the key allows" : "All in the account" },
                 { label: "Region", value: <Text>{s.region}</Text> },
-                { label: "The session ends", value: <Time at={s.expires} /> },
+                { label: "The session ends", value: <Time at={s.expires} coming /> },
               ]}
             />
           </Container>

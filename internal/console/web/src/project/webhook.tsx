@@ -57,7 +57,7 @@ const approval: Record<string, string> = {
 export const words = (s: string) => s.charAt(0) + s.slice(1).toLowerCase().replaceAll("_", " ");
 
 /** GITHUB_WRITE as the provider's own word for the role. */
-const role = (r: string) => words(r.replace(/^[A-Z]+_/, ""));
+export const role = (r: string) => words(r.replace(/^[A-Z]+_/, ""));
 
 const events = (g: WebhookFilter[]) =>
   (g.find((f) => f.type === "EVENT")?.pattern ?? "")

@@ -78,6 +78,7 @@ function Token({ provider, way, onSaved }: { provider: Provider; way: Way; onSav
   /** Takes white space around a token away, which comes along when it is copied. */
   function take(text: string) {
     setMissing(false);
+    if (save.error) save.reset(); // it was about another
     if (text !== text.trim()) setTrimmed(true);
     setToken(text.trim());
   }

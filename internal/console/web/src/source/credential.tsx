@@ -8,6 +8,7 @@ import KeyValuePairs from "@cloudscape-design/components/key-value-pairs";
 import Modal from "../ui/modal";
 import SpaceBetween from "@cloudscape-design/components/space-between";
 import { useQueries } from "@tanstack/react-query";
+import type { ReactNode } from "react";
 import { call, useAction, useCall } from "../api";
 import type { ResolveSourceCredentialsOutput, SourceCredential } from "../api.gen";
 import { useAllProjects } from "../project/all";
@@ -37,6 +38,11 @@ export function Health({ credential, provider }: { credential: SourceCredential;
       type={bad ? "error" : missing.length || credential.state === "EXPIRING" ? "warning" : "info"}
       header={missing.length > 0 ? "Scopes are missing" : undefined}
     >
+      {credential.state === "EXPIRING" && credential.expires !== undefined && (
+        <Box>
+          The token expires <Time at={credential.expires} coming />. Replace it before that.
+        </Box>
+      )}
       {credential.detail && missing.length === 0 && <Text lines>{credential.detail}</Text>}
       {missing.length > 0 && (
         <ul className="plain">
@@ -80,13 +86,24 @@ export function ScopeList({ scopes }: { scopes: string[] | undefined }) {
   );
 }
 
+/** What a token was last used for. */
+const purposes: Record<string, string> = {
+  DOWNLOAD_SOURCE: "to fetch the source",
+  BUILD_COMMANDS: "for git in the commands of a build",
+  COMMIT_STATUS: "to report the status of a commit",
+  CHECK: "to check the token",
+  WEBHOOK: "for a webhook",
+  LIST_REPOSITORIES: "to list repositories",
+  MASK: "to hide it in a log",
+};
+
 /** The facts about a credential in columns. */
 export function Facts({ credential: c, brief }: { credential: SourceCredential; brief?: boolean }) {
   const items = [
     { label: "User", value: c.user ? <Text>{c.user}</Text> : "The provider does not tell" },
     { label: "State", value: <CredentialStatus state={c.state} /> },
     { label: "Kind", value: kindText(c.authType, c.kind) },
-    { label: "Expires", value: c.expires ? <Time at={c.expires} /> : c.authType === "SECRETS_MANAGER" ? "-" : c.authType === "OAUTH" ? "Never" : "Never, or the provider does not tell" },
+    { label: "Expires", value: c.expires ? <Time at={c.expires} coming /> : c.authType === "SECRETS_MANAGER" ? "-" : c.authType === "OAUTH" ? "Never" : "No end is known" },
     { label: "Scopes", value: <ScopeList scopes={c.scopes} /> },
     { label: "Sent to", value: c.hosts?.length ? <Text>{c.hosts.join(", ")}</Text> : "No host is listed" },
   ];
@@ -98,7 +115,7 @@ export function Facts({ credential: c, brief }: { credential: SourceCredential; 
         label: "Last used",
         value: c.lastUsed ? (
           <>
-            <Time at={c.lastUsed.at} /> {c.lastUsed.purpose && <Text>{`to ${c.lastUsed.purpose}`}</Text>}
+            <Time at={c.lastUsed.at} /> {c.lastUsed.purpose && <Text>{purposes[c.lastUsed.purpose] ?? `for ${c.lastUsed.purpose}`}</Text>}
             {c.lastUsed.build && (
               <Box>
                 <Text>{c.lastUsed.build}</Text>
@@ -144,15 +161,13 @@ export function CheckNow({ credential, disabled }: { credential: SourceCredentia
 }
 
 /** At most so many projects are asked about one by one. */
-const most = 100;
+const most = 500;
 
 /** Which projects use a credential, and why: by the server's own resolution. */
 export function useUsers(credential: SourceCredential | undefined) {
   const projects = useAllProjects({ skip: !credential });
-  // Only a source of the credential's type, or one that says itself what it uses, can resolve to it.
-  const candidates = (projects.data ?? []).filter((p) =>
-    [p.source, ...(p.secondarySources ?? [])].some((s) => s?.type === credential?.serverType || s?.auth?.resource === credential?.resource),
-  );
+  // Only a source of the credential's type can resolve to it.
+  const candidates = (projects.data ?? []).filter((p) => [p.source, ...(p.secondarySources ?? [])].some((s) => s?.type === credential?.serverType));
   const asked = candidates.slice(0, most);
   const answers = useQueries({
     queries: asked.map((p) => ({
@@ -173,13 +188,16 @@ export function useUsers(credential: SourceCredential | undefined) {
   };
 }
 
-export function Users({ credential }: { credential: SourceCredential }) {
+/** The projects that use a credential, below what is said of them if there are any. */
+export function Users({ credential, children }: { credential: SourceCredential; children?: ReactNode }) {
   const { users, more, loading, error, retry } = useUsers(credential);
   if (error) return <Failure what="the projects that use it" error={error} retry={retry} />;
   if (loading) return <Loading what="the projects that use it" />;
-  if (users.length === 0) return <Box>No project uses it.</Box>;
+  const rest = more > 0 && <Box>{`${more.toLocaleString("en")} more projects with a source of its provider were not asked; they may use it.`}</Box>;
+  if (users.length === 0) return rest || <Box>No project uses it.</Box>;
   return (
     <>
+      {children}
       <ul className="plain">
         {users.map((u) => (
           <li key={u.project + u.source.sourceIdentifier}>
@@ -191,7 +209,7 @@ export function Users({ credential }: { credential: SourceCredential }) {
           </li>
         ))}
       </ul>
-      {more > 0 && <Box>{more} more projects may use it.</Box>}
+      {rest}
     </>
   );
 }
@@ -240,8 +258,9 @@ export function Disconnect({ credential, name, onClose }: { credential: SourceCr
         </Box>
         <div>
           <Box variant="h4">What stops working</Box>
-          <Box>Private repositories cannot be fetched, commits get no status, and webhooks cannot be changed, in:</Box>
-          <Users credential={credential} />
+          <Users credential={credential}>
+            <Box>Private repositories cannot be fetched, commits get no status, and webhooks cannot be changed, in:</Box>
+          </Users>
         </div>
       </SpaceBetween>
     </Modal>

@@ -81,7 +81,7 @@ export function kindText(authType: string | undefined, kind: string | undefined)
     CODECONNECTIONS: "Connection",
   };
   const a = auth[authType ?? ""] ?? authType ?? "-";
-  return kind && authType !== "OAUTH" ? `${a} (${kind})` : a;
+  return kind && kind.toLowerCase() !== a.toLowerCase() ? `${a} (${kind})` : a;
 }
 
 /** The host of a repository's address; "" if it is none. */

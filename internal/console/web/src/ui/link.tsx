@@ -1,4 +1,5 @@
 import CloudscapeLink, { type LinkProps } from "@cloudscape-design/components/link";
+import type { ReactNode } from "react";
 import { useHref, useNavigate } from "react-router";
 
 /** For the onFollow of navigation parts whose hrefs are paths of the console. */
@@ -24,6 +25,16 @@ export function Link({ to, ...props }: { to: string } & Omit<LinkProps, "href" |
         navigate(to);
       }}
     />
+  );
+}
+
+/** A link to a page elsewhere, in a new tab; without an address only what it is about. */
+export function Outside({ address, children }: { address: string; children: ReactNode }) {
+  if (!address) return <>{children}</>;
+  return (
+    <CloudscapeLink external href={address}>
+      {children}
+    </CloudscapeLink>
   );
 }
 

@@ -1,5 +1,6 @@
 import CloudscapeModal, { type ModalProps } from "@cloudscape-design/components/modal";
 import { useEffect, useState } from "react";
+import { keepFocus } from "./focus";
 
 /**
  * A dialog that gives the focus back to what had it. Cloudscape's does so when
@@ -10,6 +11,7 @@ export default function Modal(props: ModalProps) {
   useEffect(
     () => () => {
       if (before instanceof HTMLElement && before.isConnected) before.focus();
+      keepFocus();
     },
     [before],
   );

@@ -1,6 +1,14 @@
 import StatusIndicator, { type StatusIndicatorProps } from "@cloudscape-design/components/status-indicator";
 import type { CredentialState, StatusType } from "../api.gen";
-import { Text } from "./text";
+
+/** A status in a word or a few, which are not broken within. */
+export function Status({ type, children }: { type: StatusIndicatorProps.Type; children: string }) {
+  return (
+    <span className="status">
+      <StatusIndicator type={type}>{children}</StatusIndicator>
+    </span>
+  );
+}
 
 const build: Record<StatusType, [StatusIndicatorProps.Type, string]> = {
   SUCCEEDED: ["success", "Succeeded"],
@@ -14,7 +22,7 @@ const build: Record<StatusType, [StatusIndicatorProps.Type, string]> = {
 /** The status of a build or of one of its phases. */
 export function BuildStatus({ status }: { status: StatusType | undefined }) {
   const [type, text] = status ? build[status] : (["pending", "Pending"] as const);
-  return <StatusIndicator type={type}>{text}</StatusIndicator>;
+  return <Status type={type}>{text}</Status>;
 }
 
 const credential: Record<CredentialState, [StatusIndicatorProps.Type, string]> = {
@@ -29,9 +37,5 @@ const credential: Record<CredentialState, [StatusIndicatorProps.Type, string]> =
 /** How good a source credential is. */
 export function CredentialStatus({ state }: { state: CredentialState | undefined }) {
   const [type, text] = state ? credential[state] : (["pending", "Unknown"] as const);
-  return (
-    <StatusIndicator type={type}>
-      <Text>{text}</Text>
-    </StatusIndicator>
-  );
+  return <Status type={type}>{text}</Status>;
 }

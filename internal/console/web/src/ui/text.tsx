@@ -45,8 +45,8 @@ export function Text({ children, lines, code }: { children: string | undefined; 
 /** An ARN, id or address that people copy. */
 export function Copyable({ children, what }: { children: string; what: string }) {
   return (
-    <span>
-      <CopyToClipboard variant="icon" textToCopy={children} copyButtonAriaLabel={`Copy ${what}`} copySuccessText={`Copied ${what}`} copyErrorText="The browser did not copy" />{" "}
+    <span className="copyable">
+      <CopyToClipboard variant="icon" textToCopy={children} copyButtonAriaLabel={`Copy ${what}`} copySuccessText={`Copied ${what}`} copyErrorText="The browser did not copy" />
       <Text>{children}</Text>
     </span>
   );

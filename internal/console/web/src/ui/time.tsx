@@ -1,6 +1,7 @@
 import { useSyncExternalStore } from "react";
 
-const absolute = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium" });
+// With the zone, since the times in logs are in another.
+const absolute = new Intl.DateTimeFormat("en", { year: "numeric", month: "short", day: "numeric", hour: "numeric", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 
 const watchers = new Set<() => void>();
@@ -23,20 +24,22 @@ const units: [Intl.RelativeTimeFormatUnit, number][] = [
   ["minute", 60],
 ];
 
-function ago(seconds: number): string {
+/** How far a time is away, in words. What was there before is never to come, whatever the clocks of the server and of the browser say. */
+export function away(seconds: number, coming: boolean): string {
+  if (!coming) seconds = Math.min(seconds, 0);
   for (const [unit, size] of units) if (Math.abs(seconds) >= size) return relative.format(Math.trunc(seconds / size), unit);
-  return seconds > 0 ? "in less than a minute" : "less than a minute ago";
+  return coming && seconds > 0 ? "in less than a minute" : "less than a minute ago";
 }
 
-/** A point in time, seconds since 1970 as the API gives it: how long ago, and exactly when pointed at. */
-export function Time({ at, exact }: { at: number | undefined; exact?: boolean }) {
-  useSyncExternalStore(subscribe, () => now); // shown anew now and then, by the clock itself: what has just happened is not to come
+/** A point in time, seconds since 1970 as the API gives it: how long ago, and exactly when pointed at. One that can be ahead is coming. */
+export function Time({ at, exact, coming = false }: { at: number | undefined; exact?: boolean; coming?: boolean }) {
+  useSyncExternalStore(subscribe, () => now); // shown anew now and then, by the clock itself
   if (at === undefined) return <>-</>;
   const date = new Date(at * 1000);
   const full = absolute.format(date);
   return (
     <time dateTime={date.toISOString()} title={full}>
-      {exact ? full : ago(at - Date.now() / 1000)}
+      {exact ? full : away(at - Date.now() / 1000, coming)}
     </time>
   );
 }

@@ -9,9 +9,11 @@ import Table, { type TableProps } from "@cloudscape-design/components/table";
 import { useState } from "react";
 import { useAction, useCall } from "../api";
 import type { PendingApproval } from "../api.gen";
-import { words } from "../project/webhook";
+import { role } from "../project/webhook";
+import { commitPage, pullPage } from "../source/pages";
+import { useProviders } from "../source/providers";
 import { describe, flash } from "../ui/flash";
-import { Link } from "../ui/link";
+import { Link, Outside } from "../ui/link";
 import { Answer, Empty } from "../ui/state";
 import { Copyable, Text } from "../ui/text";
 import { Time } from "../ui/time";
@@ -20,6 +22,15 @@ import { Time } from "../ui/time";
 export function Approvals({ project }: { project?: string }) {
   const q = useCall("ListPendingApprovals", project === undefined ? {} : { projectName: project }, { poll: 15_000 });
   const [asked, setAsked] = useState<PendingApproval>();
+  const names = [...new Set((q.data?.approvals ?? []).map((a) => a.projectName ?? ""))].slice(0, 100);
+  const projects = useCall("BatchGetProjects", { names }, { skip: names.length === 0 });
+  const { providers } = useProviders();
+  const hosts = providers.flatMap((p) => p.hosts ?? []);
+  /** The source that an approval is about, if it is the project's own repository. */
+  const source = (a: PendingApproval) => {
+    const s = projects.data?.projects?.find((p) => p.name === a.projectName)?.source;
+    return s?.location?.replace(/\.git$/, "").toLowerCase().endsWith(`/${a.repository?.toLowerCase()}`) ? s : undefined;
+  };
   return (
     <Answer of={q} what="the pull requests that wait">
       {(d) => {
@@ -44,7 +55,9 @@ export function Approvals({ project }: { project?: string }) {
                   minWidth: 200,
                   cell: (a) => (
                     <>
-                      <Text>{`#${a.pullRequest} ${a.title ?? ""}`}</Text>
+                      <Outside address={pullPage(source(a), a.pullRequest, hosts)}>
+                        <Text>{`#${a.pullRequest} ${a.title ?? ""}`}</Text>
+                      </Outside>
                       <Box color="text-body-secondary">
                         <Text>{a.repository}</Text>
                       </Box>
@@ -52,7 +65,7 @@ export function Approvals({ project }: { project?: string }) {
                   ),
                 },
                 { id: "author", header: "Author", minWidth: 100, cell: (a) => <Text>{a.author ?? "-"}</Text> },
-                { id: "sha", header: "Commit", minWidth: 90, cell: (a) => <Text code>{a.sha?.slice(0, 7)}</Text> },
+                { id: "sha", header: "Commit", minWidth: 90, cell: (a) => <Outside address={commitPage(source(a), a.sha, hosts)}><Text code>{a.sha?.slice(0, 7)}</Text></Outside> },
                 {
                   id: "project",
                   header: "Project",
@@ -136,7 +149,7 @@ function Confirm({ approval: a, onClose }: { approval: PendingApproval; onClose:
             { label: "Repository", value: <Text>{a.repository}</Text> },
             { label: "Commit", value: <Copyable what="the commit">{a.sha ?? ""}</Copyable> },
             { label: "Or comment this at the provider", value: <Copyable what="the comment">{a.command ?? ""}</Copyable> },
-            { label: "Whose comment counts", value: <Text>{(a.approverRoles ?? []).map(words).join(", ") || "Whoever may write to the repository"}</Text> },
+            { label: "Whose comment counts", value: <Text>{(a.approverRoles ?? []).map(role).join(", ") || "Whoever may write to the repository"}</Text> },
           ]}
         />
       </SpaceBetween>

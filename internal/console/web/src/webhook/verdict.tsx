@@ -10,7 +10,7 @@ const outcomes: Record<DeliveryOutcome, [StatusIndicatorProps.Type, string]> = {
   STARTED: ["success", "Started a build"],
   WOULD_START: ["success", "Would start a build"],
   NO_MATCH: ["stopped", "No group matches"],
-  AWAITING_APPROVAL: ["pending", "Waits for approval"],
+  AWAITING_APPROVAL: ["pending", "Approval was asked for"],
   IGNORED: ["stopped", "Ignored"],
   FAILED: ["error", "Failed"],
 };
@@ -41,7 +41,7 @@ export function Verdict({ result: r }: { result: DeliveryResult }) {
           <Text>{facts.join(", ")}</Text>
         </Box>
       )}
-      {[r.reason, r.note].map((t, i) => t && <div key={i}><Text lines>{t}</Text></div>)}
+      {[...new Set([r.reason, r.note])].map((t, i) => t && <div key={i}><Text lines>{t}</Text></div>)}
       {(r.groups?.length ?? 0) > 0 && (
         <ul className="plain">
           {r.groups!.map((g) => (

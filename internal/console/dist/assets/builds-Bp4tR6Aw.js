@@ -1,1 +1,0 @@
-import{t as e}from"./list-CIpcDylZ.js";import{t}from"./page-B4GcjYqC.js";import{ji as n}from"./text-Dqs20lMS.js";var r=n();function i(){return(0,r.jsx)(t,{title:`Builds`,children:(0,r.jsx)(e,{})})}export{i as default};

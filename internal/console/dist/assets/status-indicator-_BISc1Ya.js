@@ -1,1 +1,0 @@
-import{Mi as e,Pi as t,Xr as n,Zr as r,yt as i}from"./text-Dqs20lMS.js";var a=t(e());function o({type:e=`success`,wrapText:t=!0,...n}){let o=r(`StatusIndicator`,{props:{colorOverride:n.colorOverride,type:e,wrapText:t}});return a.createElement(i,{type:e,wrapText:t,...n,...o})}n(o,`StatusIndicator`);export{o as t};
