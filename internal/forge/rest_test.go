@@ -80,6 +80,9 @@ func TestREST_Clean(t *testing.T) {
 	if strings.Contains(got, planted.Reveal()) || strings.Contains(got, hidden.Reveal()) || !strings.HasPrefix(got, "what are *** and ***?") || len([]rune(got)) > 200 {
 		t.Errorf("Clean = %q", got)
 	}
+	if got := c.Clean("It couldn't be found."); got != "It couldn't be found" {
+		t.Errorf("a sentence is %q", got)
+	}
 }
 
 // TestHookList_Races: what happens at the provider between two calls.

@@ -312,7 +312,7 @@ func (s *Service) try(ctx context.Context, w store.Webhook, project *api.Project
 }
 
 // errNotAsked says why something is not known that a delivery would ask for.
-var errNotAsked = errors.New("the payload does not have it, and without a project no provider is asked")
+var errNotAsked = errors.New("the payload does not tell, and without a project no provider is asked")
 
 // DescribeWebhook tells what CodeBuild's API does not of a webhook: where it
 // is, when it last heard something, what was refused, and in which ways

@@ -277,7 +277,7 @@ func TestSender_TellsTheBuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	last := got.Doc.Phases[len(got.Doc.Phases)-2]
-	if n := len(last.Contexts); n == 0 || *last.Contexts[n-1].StatusCode != "COMMIT_STATUS_NOT_SENT" || !strings.Contains(*last.Contexts[n-1].Message, "lacks the scope repo:status") {
+	if n := len(last.Contexts); n == 0 || *last.Contexts[n-1].StatusCode != "COMMIT_STATUS_NOT_SENT" || !strings.Contains(*last.Contexts[n-1].Message, "was given up at attempt 1: github.com: the token lacks the scope repo:status") {
 		t.Errorf("the build's phase %s has the contexts %+v", last.PhaseType, last.Contexts)
 	}
 }
