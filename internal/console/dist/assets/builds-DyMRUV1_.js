@@ -1,0 +1,1 @@
+import{t as e}from"./list-zzbWch_6.js";import{t}from"./page-CLsGMMZX.js";import{ji as n}from"./text-Dqs20lMS.js";var r=n();function i(){return(0,r.jsx)(t,{title:`Builds`,children:(0,r.jsx)(e,{})})}export{i as default};
