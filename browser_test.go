@@ -93,6 +93,13 @@ func (c *complaints) add(text string) {
 	c.list = append(c.list, text)
 }
 
+// all are the complaints so far.
+func (c *complaints) all() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.list)
+}
+
 // unexpected are the complaints that the test did not announce.
 func (c *complaints) unexpected() []string {
 	c.mu.Lock()

@@ -201,6 +201,11 @@ export function useCall<O extends Operation>(operation: O, input: Input<O>, opti
   });
 }
 
+/** The answer of an operation that reads, the one that the page has if that is new; the page has it afterwards. */
+export function ask<O extends Operation>(operation: O, input: Input<O>): Promise<Output<O>> {
+  return queries.fetchQuery({ queryKey: [operation, input], queryFn: ({ signal }) => call(operation, input, signal) });
+}
+
 /** Gives the answer of an operation where it is known without asking. */
 export function answer<O extends Operation>(operation: O, input: Input<O>, output: Output<O>) {
   queries.setQueryData([operation, input], output);

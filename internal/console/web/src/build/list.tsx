@@ -7,7 +7,7 @@ import Table from "@cloudscape-design/components/table";
 import { keepPreviousData, useInfiniteQuery, useQuery, type InfiniteData } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
 import { useNavigate, useSearchParams } from "react-router";
-import { askAgain, call, type APIError, type Output } from "../api";
+import { ask, askAgain, call, type APIError, type Output } from "../api";
 import { StatusTypeValues, type StatusType } from "../api.gen";
 import { words } from "../project/webhook";
 import { useRested } from "../ui/editor";
@@ -69,8 +69,10 @@ export function BuildList({ project }: { project?: string }) {
     getNextPageParam: (last) => last.nextToken,
     placeholderData: keepPreviousData,
     refetchInterval: (q) => askAgain(q.state.error, q.state.data?.pages.some((p) => p.builds?.some((b) => b.buildStatus === "IN_PROGRESS")) ? 2_000 : 10_000),
-    queryFn: ({ pageParam, signal }) =>
-      call(
+    queryFn: async ({ pageParam, signal }) => {
+      // Whether somebody deleted the project is a question that has an answer; to list its builds would be refused.
+      if (project !== undefined && !(await ask("BatchGetProjects", { names: [project] })).projects?.length) return {};
+      return call(
         "ListBuildSummaries",
         {
           maxResults: 50,
@@ -81,7 +83,8 @@ export function BuildList({ project }: { project?: string }) {
           ...(pageParam && { nextToken: pageParam }),
         },
         signal,
-      ),
+      );
+    },
   });
   const builds = (q.data?.pages ?? []).flatMap((p) => p.builds ?? []);
   const chosen = builds.find((b) => b.id === chosenId);
