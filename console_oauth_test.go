@@ -34,7 +34,8 @@ func targets(ctx context.Context) (map[target.ID]*target.Info, error) {
 // target is what the browser calls a tab.
 func (b *tab) target() target.ID { return chromedp.FromContext(b.ctx).Target.TargetID }
 
-// opens is the tab that opens when something is done.
+// opens is the tab that opens when something is done, as soon as it has gone
+// somewhere.
 func (b *tab) opens(do func()) *tab {
 	b.t.Helper()
 	before, err := targets(b.ctx)
@@ -47,7 +48,7 @@ func (b *tab) opens(do func()) *tab {
 	b.try("another tab opens", func(ctx context.Context) error {
 		now, err := targets(ctx)
 		for id, i := range now {
-			if before[id] == nil && i.Type == "page" && i.BrowserContextID == profile {
+			if before[id] == nil && i.Type == "page" && i.BrowserContextID == profile && strings.HasPrefix(i.URL, "http") {
 				opened = id
 				return nil
 			}
