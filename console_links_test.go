@@ -105,6 +105,13 @@ func TestConsole_Links(t *testing.T) {
 	b.expects("the server responded with a status of 40")
 	in := func(want string) {
 		t.Helper()
+		b.try("the sign-in page", func(ctx context.Context) error { // before anything is looked for on the page that goes
+			where, err := chromedp.Run(ctx, chromedp.Location())
+			if err == nil && !strings.Contains(where, "/console/login?next=") {
+				err = fmt.Errorf("the address is %s", where)
+			}
+			return err
+		})
 		b.fillSignIn(c.AccessKeyID, c.Secret.Reveal())
 		b.leadsTo("the sign-in page", console+want)
 	}

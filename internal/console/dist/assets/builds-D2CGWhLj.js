@@ -1,1 +1,0 @@
-import{t as e}from"./list-kfkPyVZ7.js";import{t}from"./page-DrfQQe67.js";import{ji as n}from"./text-diBoVFIb.js";var r=n();function i(){return(0,r.jsx)(t,{title:`Builds`,children:(0,r.jsx)(e,{})})}export{i as default};
