@@ -56,7 +56,7 @@ export function LogView({ place, running, name }: { place: Place; running: boole
   const real = Math.min(virtual, highest);
   const scale = real > height && virtual > real ? (virtual - height) / (real - height) : 1;
 
-  // The box ends where the window does, whatever is above it on the page.
+  // While the build runs the box ends where the window does, whatever is above it on the page.
   useLayoutEffect(() => {
     const b = box.current!;
     const fit = () => {
@@ -218,7 +218,7 @@ export function LogView({ place, running, name }: { place: Place; running: boole
           <Text lines>{describe(error)}</Text>
         </Alert>
       ) : null}
-      <div ref={box} className="log-box" role="log" aria-live="off" aria-label={`Log of build ${name}`} tabIndex={0} onScroll={onScroll} onKeyDown={onKeyDown}>
+      <div ref={box} className={"log-box" + (running ? " running" : "")} role="log" aria-live="off" aria-label={`Log of build ${name}`} tabIndex={0} onScroll={onScroll} onKeyDown={onKeyDown}>
         <div className="log-space" style={{ blockSize: Math.max(real, height), inlineSize: `calc(${Math.min(log.width, 5000)}ch + 116px)` }}>
           <div className="log-window" style={{ blockSize: height }}>
             <div className="log-rows" style={{ transform: `translateY(${first * lineHeight - top}px)` }}>
