@@ -309,7 +309,7 @@ func TestConsole_Approve(t *testing.T) {
 	// The webhook's page tells the same story.
 	b.goTo("projects/app/webhook")
 	b.reads("Who can start builds", "Anybody, after approval", "Started a build")
-	b.click("button", "permission*")
+	b.click("button", "approval*")
 	b.reads("Approved here", "Group 1 matches")
 }
 

@@ -36,6 +36,19 @@ func (b *tab) leadsTo(what, address string) {
 	})
 }
 
+// ledToSignIn waits for the sign-in page, before anything is looked for on the
+// page that goes, and returns its address.
+func (b *tab) ledToSignIn() (address string) {
+	b.t.Helper()
+	b.try("the sign-in page", func(ctx context.Context) (err error) {
+		if address, err = chromedp.Run(ctx, chromedp.Location()); err == nil && !strings.Contains(address, "/console/login?next=") {
+			err = fmt.Errorf("the address is %s", address)
+		}
+		return err
+	})
+	return address
+}
+
 // twice writes a name into the fragment of an address as CloudWatch's console
 // does today.
 func twice(name string) string {
@@ -105,6 +118,7 @@ func TestConsole_Links(t *testing.T) {
 	b.expects("the server responded with a status of 40")
 	in := func(want string) {
 		t.Helper()
+		b.ledToSignIn()
 		b.fillSignIn(c.AccessKeyID, c.Secret.Reveal())
 		b.leadsTo("the sign-in page", console+want)
 	}
@@ -189,7 +203,7 @@ func TestConsole_LinkToRegion(t *testing.T) {
 	b := newTab(t, s.url+"/console/")
 	b.expects("the server responded with a status of 40")
 	b.visit(*out.Build.Logs.DeepLink)
-	login := with[string](b.in("dialog", "Your session has ended"), "link", "sign in here", "function () { return this.href }")
+	login := b.ledToSignIn()
 	other := newTab(t, s.url+"/console/")
 	other.visit(login)
 	other.fillSignIn(c.AccessKeyID, c.Secret.Reveal())

@@ -83,6 +83,7 @@ export function loginAddress(): string {
 }
 
 let begun = false;
+let leaving: Promise<never> | undefined;
 let ended = false;
 const watchers = new Set<() => void>();
 
@@ -152,9 +153,14 @@ export async function call<O extends Operation>(operation: O, input: Input<O>, s
   const fault = body as { __type?: string; message?: string; Message?: string };
   const code = (fault.__type ?? "").split("#").at(-1) || `HTTP ${answer.status}`;
   if (answer.status === 401 || signedOut.has(code)) {
+    // Nothing was done here yet that could be lost. The page is left once, and when it is whole.
     if (!begun) {
-      location.replace(loginAddress()); // nothing was done here that could be lost
-      return new Promise(() => undefined);
+      leaving ??= new Promise(() => {
+        const go = () => setTimeout(() => location.replace(loginAddress()));
+        if (document.readyState === "complete") go();
+        else addEventListener("load", go, { once: true });
+      });
+      return leaving;
     }
     session.set(true);
   }

@@ -28,7 +28,10 @@ export function Shell() {
   const here = useLocation().pathname;
   const loading = useNavigation().state === "loading";
   const follow = useFollow();
-  const me = useCall("DescribeSession", {}); // before all else: who has none is led to the sign-in page
+  // Before all else: who has no session is led to the sign-in page. Asked once, since a page that asks again must stay.
+  const me = useCall("DescribeSession", {});
+  const asked = useRef(false);
+  asked.current ||= !me.isPending;
   const [open, setOpen] = useState(() => matchMedia("(min-width: 1100px)").matches);
   const list = useSyncExternalStore(flashes.subscribe, flashes.list);
   const trail = crumbs(here);
@@ -84,7 +87,7 @@ export function Shell() {
         breadcrumbs={<BreadcrumbGroup items={[{ text: "Corbel", href: "/" }, ...trail]} onFollow={follow} ariaLabel="Breadcrumbs" />}
         notifications={<Flashbar items={list} stackItems={list.length > 3} />}
         content={
-          <div aria-busy={loading}>{me.isPending ? <Loading what="your session" /> : <Outlet />}</div>
+          <div aria-busy={loading}>{!asked.current ? <Loading what="your session" /> : <Outlet />}</div>
         }
       />
       <SessionEnded />

@@ -87,7 +87,7 @@ export function LogView({ place, running, name }: { place: Place; running: boole
   const real = Math.min(virtual, highest);
   const scale = real > height && virtual > real ? (virtual - height) / (real - height) : 1;
 
-  // The box ends where the window does, whatever is above it on the page.
+  // While the build runs the box ends where the window does, whatever is above it on the page.
   useLayoutEffect(() => {
     const b = box.current!;
     const measure = () => {
@@ -280,7 +280,7 @@ export function LogView({ place, running, name }: { place: Place; running: boole
           <Text lines>{describe(error)}</Text>
         </Alert>
       ) : null}
-      <div ref={box} className={"log-box" + (columns > 0 ? " wrapped" : "")} role="log" aria-live="off" aria-label={`Log of build ${name}`} tabIndex={0} onScroll={onScroll} onKeyDown={onKeyDown}>
+      <div ref={box} className={"log-box" + (columns > 0 ? " wrapped" : "") + (running ? " running" : "")} role="log" aria-live="off" aria-label={`Log of build ${name}`} tabIndex={0} onScroll={onScroll} onKeyDown={onKeyDown}>
         <div ref={ruler} className="log-ruler" aria-hidden>
           <div />
         </div>

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { commitPage, pullPage } from "./pages";
 
 const sha = "0123456789abcdef0123456789abcdef01234567";
-const hosts = [{ git: "https://github.com" }, { git: "https://git.example.com/bb" }, { git: "http://127.0.0.1:3000" }];
+const hosts = [{ name: "github.com", git: "http://127.0.0.1:1" }, { git: "https://git.example.com/bb" }, { git: "http://127.0.0.1:3000" }];
 
 test.each([
   ["GITHUB", "https://github.com/octo/app.git", `https://github.com/octo/app/commit/${sha}`, "https://github.com/octo/app/pull/7"],

@@ -16,7 +16,8 @@ const paths: Record<string, { commit: string; pull: string }> = {
 function repository(source: ProjectSource | undefined, hosts: ProviderHost[]): string {
   try {
     const u = new URL(source?.location ?? "");
-    if (!/^https?:$/.test(u.protocol) || !hosts.some((h) => h.git && new URL(h.git).origin === u.origin)) return "";
+    const known = (h: ProviderHost) => (u.protocol === "https:" && h.name === u.host) || (!!h.git && new URL(h.git).origin === u.origin);
+    if (!/^https?:$/.test(u.protocol) || !hosts.some(known)) return "";
     let path = u.pathname.replace(/\/$/, "").replace(/\.git$/, "");
     if (source?.type === "BITBUCKET_DATA_CENTER") {
       // Where it is cloned from is not where it is looked at.
