@@ -1421,9 +1421,23 @@ func TestCreateWebhook_NoOrphans(t *testing.T) {
 	}
 }
 
-// brings fails unless the provider has the hook that the project knows and no
-// other, for what its filters want, and what the hook brings is taken.
+// brings fails unless the provider has the hook that the project knows, as it
+// should be, and what the hook brings is taken.
 func (h *hookBench) brings(what string) {
+	h.t.Helper()
+	k := h.right(what)
+	if _, err := h.host.Push(h.repo, "octocat", forgetest.Commit{Message: what, Files: map[string]string{"n": what}}); err != nil {
+		h.t.Fatal(err)
+	}
+	list := h.host.Deliveries(h.repo)
+	if last := list[len(list)-1]; last.Hook != k.ID || last.Status != http.StatusOK {
+		h.t.Errorf("%s: the last delivery is by hook %d and was answered %d %s", what, last.Hook, last.Status, last.Answer)
+	}
+}
+
+// right fails unless the provider has the hook that the project knows and no
+// other, for what its filters want.
+func (h *hookBench) right(what string) forgetest.Hook {
 	h.t.Helper()
 	h.consistent()
 	shown, hooks := h.read(), h.host.Hooks(h.repo)
@@ -1440,13 +1454,7 @@ func (h *hookBench) brings(what string) {
 	if w, err := h.Store.Webhook(h.ctx, access.From(h.ctx).Scope, "app"); err != nil || !strings.Contains(w.HookID, strconv.FormatInt(hooks[0].ID, 10)) {
 		h.t.Errorf("%s: the store has the hook %s, %v, the provider %d", what, w.HookID, err, hooks[0].ID)
 	}
-	if _, err := h.host.Push(h.repo, "octocat", forgetest.Commit{Message: what, Files: map[string]string{"n": what}}); err != nil {
-		h.t.Fatal(err)
-	}
-	list := h.host.Deliveries(h.repo)
-	if last := list[len(list)-1]; last.Hook != hooks[0].ID || last.Status != http.StatusOK {
-		h.t.Errorf("%s: the last delivery is by hook %d and was answered %d %s", what, last.Hook, last.Status, last.Answer)
-	}
+	return hooks[0]
 }
 
 // moves has the project move to the other repository, or back.
@@ -1513,7 +1521,7 @@ func TestWebhook_Cut(t *testing.T) {
 					if err := update(api.UpdateWebhookInput{})(h); err != nil {
 						h.t.Error(err)
 					}
-					if h.brings(what + ", put right"); what != "rotate" && h.host.Hooks(h.repo)[0].Secret != secret {
+					if now := h.right(what + ", put right"); now.Secret != secret && what != "rotate" { // which is brought to its end
 						h.t.Error("the secret is another")
 					}
 				}
