@@ -179,7 +179,7 @@ func TestConsole_TestsBeforeWebhook(t *testing.T) {
 	host, _ := newHost(t, map[string]string{"x": "y"})
 	s := serve(t, "-builds", "0", "-host", "github.com="+host.URL)
 	s.load(planted)
-	b := s.console("projects/create")
+	b := s.console("create-project")
 	b.fill("Project name", "app")
 	b.chooseRepository("app", "octo/app*")
 	b.click("checkbox", "Rebuild every time*")

@@ -198,7 +198,7 @@ func TestConsole_OAuthWeb(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
 			c := newOAuthConsole(t, known, p.server, p.dialect)
-			b := c.consoleOf(t, "projects/create")
+			b := c.consoleOf(t, "create-project")
 			requests := b.requests()
 			b.fill("Project name", "app")
 			b.fill("Description*", "typed before")
@@ -220,14 +220,14 @@ func TestConsole_OAuthWeb(t *testing.T) {
 			}
 
 			b.find("heading", "Connected to "+p.name)
-			b.arrives("/console/projects/create")
+			b.arrives("/console/create-project")
 			b.reads("hubot", "OAuth")
 			if name, description := b.value("textbox", "Project name"), b.value("textbox", "Description*"); name != "app" || description != "typed before" {
 				t.Errorf("of what was typed there is %q and %q", name, description)
 			}
 			// No command of the AWS CLI connects so.
 			b.click("button", "As AWS CLI and Terraform*")
-			b.reads("# " + string(p.server) + " is connected with OAuth")
+			b.reads("# " + string(p.server) + " is connected by OAuth")
 			b.readsNot("import-source-credentials")
 			b.chooseRepository("app", "octo/app*")
 			b.click("button", "Create build project")
@@ -301,7 +301,7 @@ func TestConsole_OAuthDenied(t *testing.T) {
 func TestConsole_OAuthDevice(t *testing.T) {
 	t.Parallel()
 	c := newGitHubConsole(t)
-	b := c.console("projects/create")
+	b := c.console("create-project")
 	b.fill("Project name", "app")
 	enters := func(answer string) {
 		t.Helper()
@@ -341,7 +341,7 @@ func TestConsole_OAuthMisconfigured(t *testing.T) {
 	t.Run("GitHub", func(t *testing.T) {
 		t.Parallel()
 		c := newGitHubConsole(t)
-		b := c.consoleOf(t, "projects/create")
+		b := c.consoleOf(t, "create-project")
 		b.expects(refused)
 		c.registers(func(a *forgetest.OAuthApp) { a.Secret, a.NoDevice = "another", true })
 		there := b.opens(func() { b.click("button", "Connect to GitHub") })
@@ -408,7 +408,7 @@ func TestConsole_OAuthNotConfigured(t *testing.T) {
 	app := s.app()
 	app.Ask = true
 	host.AddOAuthApp(app)
-	b := s.console("projects/create")
+	b := s.console("create-project")
 	for _, name := range []string{"GitHub", "Bitbucket", "GitLab"} {
 		b.choose("Source provider", name)
 		b.find("radio", "Connect with a "+name+"*")
@@ -438,7 +438,7 @@ func TestConsole_OAuthForbidden(t *testing.T) {
 	pair := strings.Fields(c.must(corbel(t), "keys", "create", "-user", "reader", "-policy", file, "-data", c.data))
 	b := newTab(t, c.url+"/console/")
 	b.expects(refused)
-	b.signIn(pair[0], pair[1], "projects/create")
+	b.signIn(pair[0], pair[1], "create-project")
 	b.click("button", "Connect to GitHub")
 	b.reads("Not connected", "Your access key may not do this.", "corbel:StartOAuth")
 	b.find("button", "Connect to GitHub")
@@ -460,7 +460,7 @@ func TestConsole_OAuthForbidden(t *testing.T) {
 func TestConsole_OAuthTwoTabs(t *testing.T) {
 	t.Parallel()
 	c := newGitHubConsole(t)
-	b := c.console("projects/create")
+	b := c.console("create-project")
 	other := b.another()
 	other.goTo("credentials")
 	other.click("button", "Connect")
@@ -489,7 +489,7 @@ func TestConsole_OAuthTwoTabs(t *testing.T) {
 func TestConsole_OAuthBlocked(t *testing.T) {
 	t.Parallel()
 	c := newGitHubConsole(t)
-	b := c.console("projects/create?region=eu-west-1")
+	b := c.console("create-project?region=eu-west-1")
 	evaluate[int](b, `(window.open = () => null, 1)`) // as a blocker has it
 	b.click("button", "Connect to GitHub")
 	b.reads("The browser opened no tab for it.")
@@ -507,7 +507,7 @@ func TestConsole_OAuthSessionEnds(t *testing.T) {
 	t.Parallel()
 	c := newGitHubConsole(t)
 	key := c.client()
-	b := c.console("projects/create")
+	b := c.console("create-project")
 	b.expects("the server responded with a status of 40") // calls without a session
 	b.fill("Project name", "typed")
 	there := b.opens(func() { b.click("button", "Connect to GitHub") })
@@ -525,7 +525,7 @@ func TestConsole_OAuthSessionEnds(t *testing.T) {
 	there.find("heading", "Not connected")
 	there.reads("You are not signed in any more. Sign in, and connect again.")
 	there.click("link", "Continue")
-	there.in("dialog", "Your session has ended").click("link", "sign in here")
+	there.ledToSignIn()
 	there.fillSignIn(key.AccessKeyID, key.Secret.Reveal())
 	there.arrives("/console/credentials")
 	there.reads("Nothing is connected")
@@ -552,7 +552,7 @@ func TestConsole_OAuthRestarted(t *testing.T) {
 	b := newTab(t, p.URL+"/console/")
 	b.expects("Failed to load resource")
 	key := c.client()
-	b.signIn(key.AccessKeyID, key.Secret.Reveal(), "projects/create")
+	b.signIn(key.AccessKeyID, key.Secret.Reveal(), "create-project")
 	b.click("button", "Connect with a code")
 	b.reads("Waiting until you have entered it.")
 	c.kill()
@@ -576,7 +576,7 @@ func TestConsole_OAuthEveryLook(t *testing.T) {
 		b.accessible(axe, as+" in dark, narrow")
 		b.look("light", 1280)
 	}
-	b := c.console("projects/create")
+	b := c.console("create-project")
 	b.expects(refused)
 	b.find("button", "Connect to GitHub")
 	looks(b, "the choice in the form")

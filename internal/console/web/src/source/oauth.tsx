@@ -135,7 +135,7 @@ export function OAuth({ provider, onDone }: { provider: Provider; onDone?: () =>
               <span role="status">
                 <Spinner /> {begun.flow === "DEVICE" ? "Waiting until you have entered it." : "Waiting for your answer."}
               </span>{" "}
-              {begun.flow === "DEVICE" ? "The code" : "This"} ends <Time at={begun.expires} />.
+              {begun.flow === "DEVICE" ? "The code" : "This"} ends <Time at={begun.expires} coming />.
             </div>
           </SpaceBetween>
         </Alert>

@@ -1,1 +1,0 @@
-import{t as e}from"./list-DjgVOIW-.js";import{t}from"./page-COAlxhTU.js";import{ji as n}from"./text-diBoVFIb.js";var r=n();function i(){return(0,r.jsx)(t,{title:`Builds`,children:(0,r.jsx)(e,{})})}export{i as default};
