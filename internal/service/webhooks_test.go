@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -1234,7 +1235,11 @@ func TestDeleteProject_RemovesTheHook(t *testing.T) {
 	t.Parallel()
 	h := newHookBench(t, kinds["GitHub"])
 	h.create(&api.CreateWebhookInput{})
-	h.host.Inject(forgetest.Fault{Times: 1, Do: forgetest.Answer(502, nil, "")}) // a reset would be tried again by the transport
+	var asked atomic.Bool
+	h.host.Inject(forgetest.Fault{Times: 1, Do: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		asked.Store(true)
+		w.WriteHeader(http.StatusBadGateway) // a reset would be tried again by the transport
+	}})
 	if _, err := h.DeleteProject(h.ctx, &api.DeleteProjectInput{Name: new("app")}); err != nil {
 		t.Fatal(err)
 	}
@@ -1243,7 +1248,7 @@ func TestDeleteProject_RemovesTheHook(t *testing.T) {
 		at, err := h.Store.NextRemoval(h.ctx)
 		return err == nil && at.After(h.Now())
 	})
-	h.until("the provider was asked", func() bool { return h.host.Used(h.token.Value) > 2 })
+	h.until("the provider was asked", asked.Load)
 	stop()
 	if len(h.host.Hooks(h.repo)) != 1 {
 		t.Error("the provider has no hook any more, and should have been down")
