@@ -40,7 +40,7 @@ test: check $(OPENAPI) $(EXAMPLES) $(AXE) $(MODULES) ## vet, staticcheck, genera
 	@[ -n "$(RACE)" ] || echo "no C compiler: the tests run WITHOUT the race detector"
 	CORBEL_AXE=$$([ -f $(AXE) ] && echo $(AXE)) \
 	CORBEL_OPENAPI=$$([ -f $(OPENAPI) ] && echo $(OPENAPI)) \
-	CORBEL_WEBHOOK_EXAMPLES=$$([ -f $(EXAMPLES) ] && echo $(dir $(EXAMPLES))) $(GO) test $(RACE) -timeout 15m ./...
+	CORBEL_WEBHOOK_EXAMPLES=$$([ -f $(EXAMPLES) ] && echo $(dir $(EXAMPLES))) $(GO) test $(RACE) -timeout 18m ./...
 	@if [ -f $(MODULES) ]; then cd $(WEB) && $(NPM) test --silent; \
 	elif [ -n "$$CORBEL_TEST_STRICT" ]; then echo "the console's own tests need npm"; exit 1; \
 	else echo "SKIPPED: the console's own tests, which need npm"; fi
