@@ -83,7 +83,7 @@ type Config struct {
 // An Inbox takes deliveries. One runs for each store.
 type Inbox struct {
 	Config
-	reading, readingLarge *lane
+	reading, readingLarge *bodies
 	parsing               sync.Mutex // one large delivery is looked into at a time
 
 	mu      sync.Mutex
@@ -102,7 +102,7 @@ func New(c Config) *Inbox {
 	if c.Keep == 0 {
 		c.Keep = 30 * 24 * time.Hour
 	}
-	return &Inbox{Config: c, reading: newLane(maxReading, share), readingLarge: newLane(maxReadingLarge, shareLarge), refused: map[string]refusal{}}
+	return &Inbox{Config: c, reading: newBodies(maxReading, share), readingLarge: newBodies(maxReadingLarge, shareLarge), refused: map[string]refusal{}}
 }
 
 // ServeHTTP answers a delivery: 200 once it is stored, or was before; 404 for

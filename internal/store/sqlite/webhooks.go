@@ -53,12 +53,16 @@ func (q *queries) WebhooksElsewhere(ctx context.Context, base string) ([]string,
 // be unequal to everything.
 func among[T any](list []T) (string, error) { return text(append([]T{}, list...)) }
 
-func (q *queries) DuePolls(ctx context.Context, now time.Time, except, full []string, limit int) ([]store.Webhook, error) {
-	hooks, err := among(except)
-	if err != nil {
-		return nil, err
+// others are the webhooks and the hosts that a question is not about.
+func others(except, full []string) (hooks, hosts string, err error) {
+	if hooks, err = among(except); err == nil {
+		hosts, err = among(full)
 	}
-	hosts, err := among(full)
+	return hooks, hosts, err
+}
+
+func (q *queries) DuePolls(ctx context.Context, now time.Time, except, full []string, limit int) ([]store.Webhook, error) {
+	hooks, hosts, err := others(except, full)
 	if err != nil {
 		return nil, err
 	}
@@ -67,11 +71,7 @@ func (q *queries) DuePolls(ctx context.Context, now time.Time, except, full []st
 }
 
 func (q *queries) NextPoll(ctx context.Context, except, full []string) (at time.Time, err error) {
-	hooks, err := among(except)
-	if err != nil {
-		return at, err
-	}
-	hosts, err := among(full)
+	hooks, hosts, err := others(except, full)
 	if err != nil {
 		return at, err
 	}
@@ -144,11 +144,7 @@ const waiting = `with recursive hop (hook) as (
 const elsewhere = `($2 = '[]' or coalesce((select host from webhook where address = waiting.hook), '') not in (select value from json_each($2))) `
 
 func (q *queries) DueHooks(ctx context.Context, now time.Time, except, full []string, limit int) ([]store.DueHook, error) {
-	hooks, err := among(except)
-	if err != nil {
-		return nil, err
-	}
-	hosts, err := among(full)
+	hooks, hosts, err := others(except, full)
 	if err != nil {
 		return nil, err
 	}
@@ -162,11 +158,7 @@ func (q *queries) DueDeliveries(ctx context.Context, now time.Time, hook string,
 }
 
 func (q *queries) NextDelivery(ctx context.Context, except, full []string) (at time.Time, err error) {
-	hooks, err := among(except)
-	if err != nil {
-		return at, err
-	}
-	hosts, err := among(full)
+	hooks, hosts, err := others(except, full)
 	if err != nil {
 		return at, err
 	}

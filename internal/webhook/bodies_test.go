@@ -9,13 +9,13 @@ import (
 
 // One webhook gets its share, however many of its bodies wait; the others go
 // on, and nobody waits for longer than the context.
-func TestLane(t *testing.T) {
+func TestBodies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLane(3, 2)
+		b := newBodies(3, 2)
 		enter := func(address string) func() {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			leave, err := l.enter(ctx, address)
+			leave, err := b.enter(ctx, address)
 			if err != nil {
 				return nil
 			}
@@ -50,7 +50,7 @@ func TestLane(t *testing.T) {
 			for _, address := range []string{"a", "b"} {
 				leave := enter(address)
 				if leave == nil {
-					t.Fatalf("no place for %s in an empty lane", address)
+					t.Fatalf("no place for %s where nobody reads", address)
 				}
 				leave()
 			}
