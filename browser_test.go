@@ -24,6 +24,7 @@ import (
 	"github.com/chromedp/cdproto/input"
 	tabpage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 )
 
@@ -73,6 +74,9 @@ type tab struct {
 	// inside are the things that hold what is looked for, from outside in.
 	inside []thing
 	heard  *complaints
+	// front is the tab of the profile's that is looked at. Of what is behind it
+	// Chromium draws nothing, and may answer no question about it.
+	front *target.ID
 }
 
 // A thing is what a screen reader calls something: "button", "Save token". The
@@ -117,19 +121,19 @@ func newTab(t *testing.T, at string) *tab {
 	if err != nil {
 		t.Fatalf("start Chromium: %v", err)
 	}
-	return openTab(t, ctx, at, chromedp.WithNewBrowserContext())
+	return openTab(t, ctx, at, new(target.ID), chromedp.WithNewBrowserContext())
 }
 
 // another opens a second tab beside one, which has its cookies.
 func (b *tab) another() *tab {
 	b.t.Helper()
-	return openTab(b.t, b.ctx, b.at, chromedp.WithNewWindow(true))
+	return openTab(b.t, b.ctx, b.at, b.front, chromedp.WithNewWindow(true))
 }
 
-func openTab(t *testing.T, parent context.Context, at string, opts ...chromedp.ContextOption) *tab {
+func openTab(t *testing.T, parent context.Context, at string, front *target.ID, opts ...chromedp.ContextOption) *tab {
 	t.Helper()
 	ctx, end := chromedp.NewContext(parent, opts...)
-	b := &tab{t: t, ctx: ctx, at: at, heard: &complaints{}}
+	b := &tab{t: t, ctx: ctx, at: at, heard: &complaints{}, front: front}
 	console := chromedp.Console(ctx)
 	dialogs := chromedp.Events(ctx, tabpage.JavascriptDialogOpening)
 	var listeners sync.WaitGroup
@@ -173,7 +177,20 @@ func openTab(t *testing.T, parent context.Context, at string, opts ...chromedp.C
 	tell(b, tabpage.AddScriptToEvaluateOnNewDocument, tabpage.AddScriptToEvaluateOnNewDocumentParams{Source: `
 		addEventListener("securitypolicyviolation", (e) => console.error("against the policy: " + e.violatedDirective + " " + e.blockedURI));`})
 	b.look("light", 1280)
+	*front = b.target()
 	return b
+}
+
+// target is what the browser calls a tab.
+func (b *tab) target() target.ID { return chromedp.FromContext(b.ctx).Target.TargetID }
+
+// looks brings the tab before the others of its profile.
+func (b *tab) looks() {
+	b.t.Helper()
+	if *b.front != b.target() {
+		tell(b, tabpage.BringToFront, cdp.Empty{})
+		*b.front = b.target()
+	}
 }
 
 // tell sends a command to the browser about a tab.
@@ -215,7 +232,7 @@ func (b *tab) picture() {
 	where, _ := chromedp.Run(ctx, chromedp.Location())
 	text, _ := chromedp.Run(ctx, chromedp.Evaluate[string](seen))
 	if err = errors.Join(err, failed); err == nil {
-		file := filepath.Join(dir, regexp.MustCompile(`\W+`).ReplaceAllString(b.t.Name(), "-")+"-"+string(chromedp.FromContext(b.ctx).Target.TargetID[:6])+".png")
+		file := filepath.Join(dir, regexp.MustCompile(`\W+`).ReplaceAllString(b.t.Name(), "-")+"-"+string(b.target()[:6])+".png")
 		err = os.WriteFile(file, shot, 0o600)
 		b.t.Logf("the page %s is in %s", where, file)
 	}
@@ -230,6 +247,7 @@ func (b *tab) picture() {
 // and the next may take twice as long.
 func (b *tab) try(what string, do func(ctx context.Context) error) {
 	b.t.Helper()
+	b.looks()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	tick := time.NewTicker(25 * time.Millisecond)

@@ -31,9 +31,6 @@ func targets(ctx context.Context) (map[target.ID]*target.Info, error) {
 	return by, err
 }
 
-// target is what the browser calls a tab.
-func (b *tab) target() target.ID { return chromedp.FromContext(b.ctx).Target.TargetID }
-
 // opens is the tab that opens when something is done, as soon as it has gone
 // somewhere.
 func (b *tab) opens(do func()) *tab {
@@ -55,7 +52,7 @@ func (b *tab) opens(do func()) *tab {
 		}
 		return errors.Join(err, errors.New("there is none"))
 	})
-	return openTab(b.t, b.ctx, b.at, chromedp.WithTargetID(opened))
+	return openTab(b.t, b.ctx, b.at, b.front, chromedp.WithTargetID(opened))
 }
 
 // answers signs in at a provider and lets Corbel in, or not.

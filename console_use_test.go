@@ -161,3 +161,29 @@ func TestConsole_NoSource(t *testing.T) {
 	b.click("button", "Start build")
 	b.reads("Hello from app:", "The log is complete.", "Succeeded")
 }
+
+// Who is faster than the page that comes keeps the focus, and the menu that was
+// opened stays open.
+func TestConsole_FasterThanPage(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "-builds", "0")
+	s.project("app", "version: 0.2\nphases: {build: {commands: [\"true\"]}}\n")
+	b := s.console("projects")
+	b.find("link", "app")
+	evaluate[int](b, `(() => {
+		const push = history.pushState;
+		history.pushState = function (...args) {
+			push.apply(this, args);
+			const menu = [...document.querySelectorAll('#top button[aria-label^="Account of"]')].find((e) => !e.closest("[aria-hidden=true]"));
+			setTimeout(() => { menu.focus(); menu.click(); });
+		};
+		return 1;
+	})()`)
+	b.click("link", "app")
+	b.find("heading", "app")
+	b.settles()
+	b.find("menuitem", "Sign out")
+	b.press(kb.Escape)
+	b.gone("menuitem", "*")
+	b.try("the focus is at the menu", b.focused(`document.activeElement.getAttribute("aria-label")?.startsWith("Account of")`))
+}

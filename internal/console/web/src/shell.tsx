@@ -43,10 +43,11 @@ export function Shell() {
     document.title = [...(trail.length > 0 || here === "/" ? trail.map((c) => c.text).reverse() : ["There is no such page"]), "Corbel"].join(" - ");
   }, [here]); // eslint-disable-line
 
-  // The link that was followed is gone, and the focus with it, unless the page has a field that takes it.
+  // The link that was followed is gone, and the focus with it, unless the page has a field that takes it, or
+  // somebody was faster than the page: a menu at the top that loses the focus closes.
   const before = useRef(here);
   useEffect(() => {
-    if (before.current !== here && !document.querySelector("main")?.contains(document.activeElement)) focusPage();
+    if (before.current !== here && !document.activeElement?.closest("main, #top, [role=dialog]")) focusPage();
     before.current = here;
   }, [here]);
 

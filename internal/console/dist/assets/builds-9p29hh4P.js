@@ -1,0 +1,1 @@
+import{t as e}from"./list-Chn1dHFE.js";import{t}from"./page-248ek-A0.js";import{ji as n}from"./text-diBoVFIb.js";var r=n();function i(){return(0,r.jsx)(t,{title:`Builds`,children:(0,r.jsx)(e,{})})}export{i as default};

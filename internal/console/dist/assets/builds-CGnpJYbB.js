@@ -1,1 +1,0 @@
-import{t as e}from"./list-COvb-AZ2.js";import{t}from"./page-DysSkrwV.js";import{ji as n}from"./text-diBoVFIb.js";var r=n();function i(){return(0,r.jsx)(t,{title:`Builds`,children:(0,r.jsx)(e,{})})}export{i as default};

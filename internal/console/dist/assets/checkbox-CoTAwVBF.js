@@ -1,1 +1,0 @@
-import{Mi as e,Pi as t,Xr as n,Zr as r}from"./text-diBoVFIb.js";import{t as i}from"./internal-CS3pNn_z.js";var a=t(e()),o=a.forwardRef(({...e},t)=>{let n=r(`Checkbox`,{props:{readOnly:e.readOnly}});return a.createElement(i,{...e,...n,ref:t,__injectAnalyticsComponentMetadata:!0})});n(o,`Checkbox`);export{o as t};

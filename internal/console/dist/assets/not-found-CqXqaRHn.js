@@ -1,1 +1,0 @@
-import{ht as e,ji as t}from"./text-diBoVFIb.js";import{s as n}from"./index-Vx56aMHt.js";import{t as r}from"./page-DysSkrwV.js";var i=t();function a(){return(0,i.jsx)(r,{title:`There is no such page`,children:(0,i.jsxs)(e,{children:[`The address may be mistyped, or what it named is gone. `,(0,i.jsx)(n,{to:`/`,children:`Go to the start.`})]})})}export{a as default};
