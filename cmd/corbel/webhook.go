@@ -164,7 +164,7 @@ func webhooks(ctx context.Context, args []string, out, errOut io.Writer) error {
 		if err != nil || p.document(answer) {
 			return err
 		}
-		fmt.Fprintf(out, "Approved; it is looked at as delivery %s\n", text(answer.Delivery.Id))
+		fmt.Fprintf(out, "The approval is looked at as delivery %s; \"corbel webhook deliveries %s\" says what it started\n", text(answer.Delivery.Id), operands[0])
 	}
 	return nil
 }
