@@ -125,7 +125,7 @@ func (l *Logs) Read(id string, from Offset, span Span, limit, size int) (Page, e
 	if start > math.MinInt64 {
 		at = max(at, v.before(func(e entry) bool { return e.time >= start }))
 	}
-	likely := max(0, min(int64(limit), 1024, (v.end-at)/headerSize))
+	likely := max(0, min(int64(limit), min(v.end-at, int64(size))/(headerSize+64)))
 	page := Page{Events: make([]Event, 0, likely), From: -1, Next: Offset(at)}
 	for r := range v.records(at, v.end) {
 		if Offset(r.offset) >= from {

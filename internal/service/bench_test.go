@@ -1,12 +1,17 @@
 package service
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/corbel-build/corbel/api"
 	"github.com/corbel-build/corbel/api/corbel"
+	"github.com/corbel-build/corbel/api/logs"
+	"github.com/corbel-build/corbel/internal/access"
 	"github.com/corbel-build/corbel/internal/credential"
 	"github.com/corbel-build/corbel/internal/forge"
 	"github.com/corbel-build/corbel/internal/store"
@@ -91,4 +96,44 @@ func BenchmarkImport(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed()-time.Duration(b.N)*roundTrip)/float64(b.N)/1e6, "own-ms/op")
+}
+
+// BenchmarkGetLogEvents reads a page of 5,000 lines, as a view of a log in the
+// console does, and writes its document.
+func BenchmarkGetLogEvents(b *testing.B) {
+	f := newBench(b)
+	w, err := f.Logs.Create("11111111")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range 5000 {
+		if err := w.Append(f.Now(), fmt.Appendf(nil, "\x1b[32m%09d\x1b[0m compile module number %d with words that go on for a while %s\n", i, i, strings.Repeat("x", i%90))); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		b.Fatal(err)
+	}
+	scope := access.From(f.ctx).Scope
+	err = f.Store.Update(f.ctx, func(tx store.Tx) error {
+		return tx.PutLogStream(f.ctx, scope, store.LogStream{Group: "/aws/codebuild/app", Name: "11111111", Build: "app:11111111", Created: f.Now()})
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	l := &LogService{Service: f.Service}
+	in := &logs.GetLogEventsRequest{LogGroupName: new("/aws/codebuild/app"), LogStreamName: new("11111111"), StartFromHead: new(true), Limit: new(5000)}
+	b.ReportAllocs()
+	for b.Loop() {
+		out, err := l.GetLogEvents(f.ctx, in)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if len(out.Events) != 5000 {
+			b.Fatalf("%d events", len(out.Events))
+		}
+		if err := json.NewEncoder(io.Discard).Encode(out); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

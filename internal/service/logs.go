@@ -138,9 +138,10 @@ func (s *LogService) GetLogEvents(ctx context.Context, in *logs.GetLogEventsRequ
 		NextForwardToken:  new(fmt.Sprintf("f/%056d", page.Next)),
 		NextBackwardToken: new(fmt.Sprintf("b/%056d", page.From)),
 	}
+	times := make([]int64, len(page.Events))
 	for i := range page.Events { // the messages stay where they are: pages are large, and read by many at once
-		ms := page.Events[i].Time.UnixMilli()
-		out.Events[i] = logs.OutputLogEvent{Timestamp: &ms, IngestionTime: &ms, Message: &page.Events[i].Message}
+		times[i] = page.Events[i].Time.UnixMilli()
+		out.Events[i] = logs.OutputLogEvent{Timestamp: &times[i], IngestionTime: &times[i], Message: &page.Events[i].Message}
 	}
 	return out, nil
 }
