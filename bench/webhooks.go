@@ -175,12 +175,12 @@ func (b *bench) webhooks() error {
 	if err := t.settled(b.ctx, list); err != nil {
 		return err
 	}
-	fmt.Printf("The most memory that corbel ever had, after 32 deliveries of 24 MiB at a time: %s. %d of them waited too long and were told to come later.\n", memory(server, "VmHWM"), later)
+	fmt.Printf("The most memory that corbel ever had, after 32 deliveries of 24 MiB at a time: %s. %d of them were answered 503, to come later.\n", memory(server, "VmHWM"), later)
 	return nil
 }
 
 // large sends 32 of the largest deliveries at a time. Later is how many were not
-// taken, since their turn did not come within the time that providers wait.
+// taken, as those whose turn does not come within the time that providers wait.
 func (t *target) large(ctx context.Context, list []hook) (later int, err error) {
 	var wg sync.WaitGroup
 	errs := make([]error, 32)
